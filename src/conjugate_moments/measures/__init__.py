@@ -1,0 +1,1 @@
+"""The laws ρ to factorise."""

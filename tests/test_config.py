@@ -1,0 +1,552 @@
+"""The configuration: shipped files, one line for every fault, and no drift between schema, records and README."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from conjugate_moments import config as records
+from conjugate_moments.config import Config, ConfigError, Scales, fingerprint, load, read_samples, validate
+
+ROOT = Path(__file__).parents[1]
+FILES = {name: ROOT / "config" / f"{name}.yaml" for name in ("config", "smoke", "paper")}
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+SMOKE = yaml.safe_load(FILES["smoke"].read_text(encoding="utf-8"))
+LAWS = "univariate.laws"
+DELETE = object()
+
+
+def refusal(config: object, root: Path = ROOT) -> str:
+    with pytest.raises(ConfigError) as caught:
+        validate(config, schema=SCHEMA, root=root)
+    return str(caught.value)
+
+
+def changed(*changes: tuple[str, Any]) -> dict[str, Any]:
+    """The smoke configuration with the values at dotted paths replaced, added or deleted."""
+    config = copy.deepcopy(SMOKE)
+    for path, value in changes:
+        *parents, last = (int(key) if key.isdigit() else key for key in path.split("."))
+        node: Any = config
+        for key in parents:
+            node = node[key]
+        if value is DELETE:
+            del node[last]
+        else:
+            node[last] = copy.deepcopy(value)
+    return config
+
+
+def law(family: str, **rest: Any) -> tuple[str, dict[str, Any]]:
+    return f"{LAWS}.foo", {"label": "foo", "family": family, **rest}
+
+
+def scipy_law(family: str, **parameters: Any) -> tuple[str, dict[str, Any]]:
+    return law(family, parameters=parameters)
+
+
+# Shipped files
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_shipped_files_validate(name):
+    config = load(FILES[name], schema=SCHEMA, root=ROOT)
+    assert config.output == {"config": "results", "smoke": "results/smoke", "paper": "results/paper"}[name]
+    assert pickle.loads(pickle.dumps(config)) == config
+
+
+def test_schema_is_a_valid_schema():
+    from jsonschema import Draft202012Validator
+
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_shipped_files_share_keys_and_laws():
+    everything = {name: yaml.safe_load(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
+    for section in ("gaussian", "univariate"):
+        full = everything["config"][section]["laws"]
+        assert everything["paper"][section]["laws"] == full
+        assert everything["smoke"][section]["laws"].items() <= full.items()
+
+
+def test_records_mirror_the_file():
+    config = validate(SMOKE, schema=SCHEMA, root=ROOT)
+    assert config.seeds == tuple(SMOKE["seeds"])
+    assert config.gaussian.laws["five"].mean == tuple(SMOKE["gaussian"]["laws"]["five"]["mean"])
+    assert config.univariate.laws["quartic"] == records.PowerEntry("quartic", "power", 4.0)
+    mixture = config.univariate.laws["bimodal"]
+    assert isinstance(mixture, records.MixtureEntry)
+    assert mixture.components[0] == records.Component("norm", {"loc": -3.0, "scale": 0.5})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.samples = 3  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_numbers_become_those_of_the_record():
+    config = validate(changed(("samples", 2000.0), ("gaussian.scales.largest", 10)), schema=SCHEMA, root=ROOT)
+    assert type(config.samples) is int
+    assert type(config.gaussian.scales.largest) is float
+
+
+def test_schema_may_be_a_path():
+    path = ROOT / "workflow/schemas/config.schema.yaml"
+    assert validate(SMOKE, schema=path, root=ROOT) == validate(SMOKE, schema=SCHEMA, root=ROOT)
+
+
+def test_scales_are_even_in_the_logarithm():
+    np.testing.assert_allclose(Scales(0.1, 10.0, 3).values(), [0.1, 1, 10], rtol=1e-14)
+
+
+# No drift
+
+
+def resolve(node: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" not in node:
+        return node
+    return {**SCHEMA["$defs"][node["$ref"].rpartition("/")[2]], **node}
+
+
+def every_property(node: Any, path: str = ""):
+    """Every (path, unresolved field, containing object) of the schema, $defs included."""
+    if isinstance(node, dict):
+        for kind in ("properties", "patternProperties"):
+            for name, field in node.get(kind, {}).items():
+                if "if" not in path.split("/"):
+                    yield f"{path}/{name}", field, node
+        for key, value in node.items():
+            yield from every_property(value, f"{path}/{key}")
+    elif isinstance(node, list):
+        for value in node:
+            yield from every_property(value, path)
+
+
+def test_every_field_is_described_required_and_closed():
+    fields = list(every_property(SCHEMA))
+    assert len(fields) > 30
+    for path, field, node in fields:
+        assert field.get("description"), path
+        if path == "/$defs/law/family":  # the branches that this key chooses among are closed
+            continue
+        assert node["additionalProperties"] is False, path
+        if "properties" in node:
+            assert set(node["required"]) == set(node["properties"]), path
+
+
+def test_ranges_are_in_the_descriptions():
+    for path, field, _ in every_property(SCHEMA):
+        for key in ("minimum", "maximum", "maxItems"):
+            if key in field:
+                numbers = {float(word.strip(",;.()")) for word in field["description"].split() if is_number(word)}
+                assert field[key] in numbers, f"{path}: {key}"
+
+
+def is_number(word: str) -> bool:
+    try:
+        float(word.strip(",;.()"))
+    except ValueError:
+        return False
+    return True
+
+
+def compare(kind: Any, node: dict[str, Any], path: str) -> None:
+    node = resolve(node)
+    if dataclasses.is_dataclass(kind):
+        hints = get_type_hints(kind)
+        assert list(hints) == list(node["properties"]), path
+        for name, hint in hints.items():
+            compare(hint, node["properties"][name], f"{path}.{name}")
+    elif node.get("items"):
+        compare(get_args(kind)[0], node["items"], f"{path}[]")
+    elif node.get("patternProperties"):
+        (inner,) = node["patternProperties"].values()
+        compare(get_args(kind)[1], inner, f"{path}.*")
+    elif kind != records.UnivariateEntry:
+        names = {"integer": {int}, "number": {float}, "string": {str, Path}}
+        assert kind in names["string" if "const" in node else node["type"]], path
+
+
+def test_records_do_not_drift_from_the_schema():
+    compare(Config, SCHEMA, "")
+    own = {f"{name}_law": entry for name, entry in records.OWN_FAMILIES.items()}
+    for name, entry in {**own, "scipy_law": records.ScipyEntry}.items():
+        compare(entry, SCHEMA["$defs"][name], name)
+    assert {*records.OWN_FAMILIES.values(), records.ScipyEntry} == set(get_args(records.UnivariateEntry))
+
+
+def test_readme_names_every_key():
+    text = (ROOT / "config/README.md").read_text(encoding="utf-8")
+    quoted = {key for span in text.split("`")[1::2] for key in span.split(".")}
+    for path, _, node in every_property(SCHEMA):
+        key = path.rpartition("/")[2]
+        assert "patternProperties" in node or key in quoted, path
+
+
+# Faults, each one line
+
+
+FAULTS = {
+    "not a mapping": ([1, 2], "(the whole file): found [1, 2], allowed: a mapping with the keys output, seeds"),
+    "empty file": (None, "(the whole file): found None, allowed: a mapping"),
+    "unknown key": (
+        changed(("univariate.toleranse", 1)),
+        "univariate.toleranse: found the unknown key 'toleranse', allowed: tolerance, max_iterations, laws; "
+        "did you mean tolerance?",
+    ),
+    "renamed key": (
+        changed(("figures.dpis", 80), ("figures.dpi", DELETE)),
+        "figures.dpis: found the unknown key 'dpis', allowed: dpi; did you mean dpi?",
+    ),
+    "missing key": (
+        changed(("univariate.tolerance", DELETE)),
+        "univariate.tolerance: found nothing, allowed: a number >= 1e-13 and <= 0.001",
+    ),
+    "missing section": (changed(("spread", DELETE)), "spread: found nothing, allowed: a mapping with the keys laws, "),
+    "key that is no text": (changed(("gaussian.laws", {3: {}})), "gaussian.laws[3]: found the key 3, allowed: keys of"),
+    "bad name of a law": (
+        changed((f"{LAWS}.Foo", SMOKE["univariate"]["laws"]["quartic"])),
+        "univariate.laws.Foo: found the key 'Foo', allowed: a non-empty mapping of names (lower-case letters, digits",
+    ),
+    "no laws": (changed((LAWS, {})), "univariate.laws: found {}, allowed: a non-empty mapping of names"),
+    "boolean": (changed(("samples", True)), "samples: found True, allowed: an integer >= 100 and <= 10000000"),
+    "NaN": (changed(("univariate.tolerance", float("nan"))), "univariate.tolerance: found nan, allowed: a number"),
+    "infinity": (
+        changed(("gaussian.scales.largest", float("inf"))),
+        "gaussian.scales.largest: found inf, allowed: a number",
+    ),
+    "text for a number": (
+        changed(("univariate.tolerance", "1e-3")),
+        "univariate.tolerance: found '1e-3', allowed: a number >= 1e-13 and <= 0.001; write 1.0e-3",
+    ),
+    "text for a large number": (
+        changed(law("power", exponent="2.5e3")),
+        "foo.exponent: found '2.5e3', allowed: a number > 1; write 2.5e+3",
+    ),
+    "text for an integer": (
+        changed(("samples", "2e4")),
+        "samples: found '2e4', allowed: an integer >= 100 and <= 10000000; write 20000",
+    ),
+    "quoted number": (changed(("univariate.tolerance", "0.001")), "<= 0.001; write 0.001 without quotes"),
+    "fraction for an integer": (changed(("figures.dpi", 99.5)), "figures.dpi: found 99.5, allowed: an integer >= 50 "),
+    "huge integer": (
+        changed(("samples", 10**5000)),
+        "samples: found a value of type int too large to show, allowed: a",
+    ),
+    "one seed": (
+        changed(("seeds", [1])),
+        "seeds: found [1], allowed: a list of 2 to 100 different values, each an integer >= 0 and <= 4294967295",
+    ),
+    "seed twice": (changed(("seeds", [1, 1])), "seeds: found [1, 1], allowed: a list of 2 to 100 different values"),
+    "negative seed": (changed(("seeds", [0, -1])), "seeds[1]: found -1, allowed: an integer >= 0 and <= 4294967295"),
+    "long value": (changed(("samples", "x" * 999)), "samples: found '" + "x" * 56 + "..., allowed: an integer"),
+    "output outside": (changed(("output", "../elsewhere")), "output: found '../elsewhere', allowed: a relative folder"),
+    "output absolute": (changed(("output", "/data")), "output: found '/data', allowed: a relative folder"),
+    "label of two lines": (
+        changed((f"{LAWS}.uniform.label", "a\nb")),
+        "uniform.label: found 'a\\nb', allowed: printab",
+    ),
+    "label with a dollar": (changed((f"{LAWS}.uniform.label", "$x$")), "uniform.label: found '$x$', allowed: plain te"),
+    "blank label": (changed((f"{LAWS}.uniform.label", " ")), "uniform.label: found ' ', allowed: plain text"),
+    "no family": (
+        changed((f"{LAWS}.foo", {"label": "foo"})),
+        "foo.family: found nothing, allowed: the name of a contin",
+    ),
+    "law that is text": (
+        changed((f"{LAWS}.foo", "norm")),
+        "foo: found 'norm', allowed: a mapping with the keys label, family and those of its family",
+    ),
+    "unknown family": (
+        changed(scipy_law("normal")),
+        "univariate.laws.foo.family: found 'normal', allowed: the name of a continuous family of scipy.stats, or "
+        "mixture, power, samples; did you mean norm?",
+    ),
+    "misspelt mixture": (
+        changed(law("mixtur", weights=[1], components=[])),
+        "foo.family: found 'mixtur', allowed: the name of a continuous family of scipy.stats, or mixture, power, "
+        "samples; did you mean mixture?",
+    ),
+    "discrete family": (
+        changed(scipy_law("poisson", mu=3)),
+        "foo.family: found 'poisson' (a discrete family), allowed",
+    ),
+    "nested mixture": (
+        changed((f"{LAWS}.bimodal.components.1.family", "mixture")),
+        "univariate.laws.bimodal.components[1].family: found 'mixture', allowed: the name of a continuous family of",
+    ),
+    "missing shape": (
+        changed(scipy_law("gamma")),
+        "foo.parameters.a: found nothing, allowed: a number, a shape of scipy.stats.gamma",
+    ),
+    "unknown parameter": (
+        changed(scipy_law("norm", scales=2.0)),
+        "foo.parameters.scales: found the unknown key 'scales', allowed: loc, scale; did you mean scale?",
+    ),
+    "scale of zero": (changed(scipy_law("norm", scale=0)), "foo.parameters.scale: found 0.0, allowed: a number > 0"),
+    "shape outside its range": (
+        changed(scipy_law("gamma", a=-1.0)),
+        "foo.parameters: found {'a': -1.0}, allowed: numbers that scipy.stats.gamma accepts",
+    ),
+    "infinite exponent": (
+        changed(law("power", exponent=float("inf"))),
+        "foo.exponent: found inf, allowed: a number > 1, finite",
+    ),
+    "exponent": (
+        changed(law("power", exponent=0.5)),
+        "univariate.laws.foo.exponent: found 0.5, allowed: a number > 1",
+    ),
+    "key of another family": (
+        changed(law("power", exponent=3, weights=[1])),
+        "foo.weights: found the unknown key 'weights', allowed: label, family, exponent",
+    ),
+    "weights do not sum to one": (
+        changed((f"{LAWS}.bimodal.weights", [0.5, 0.4])),
+        "bimodal.weights: found [0.5, 0.4] with sum 0.9, allowed: numbers that sum to 1 within 1e-12",
+    ),
+    "too many weights": (
+        changed((f"{LAWS}.bimodal.weights", [0.5, 0.25, 0.25])),
+        "bimodal.weights: found 3 weights, allowed: 2, one per component",
+    ),
+    "missing file": (
+        changed(law("samples", file="nowhere.csv")),
+        "foo.file: found 'nowhere.csv' (no such file or directory), allowed: a file that can be read",
+    ),
+    "kind of file": (
+        changed(law("samples", file="a.xls")),
+        "foo.file: found 'a.xls', allowed: the path of a .npy, .txt",
+    ),
+    "covariance of another size": (
+        changed(("gaussian.laws.correlated.covariance", [[1.0]])),
+        "gaussian.laws.correlated.covariance: found 1 rows of 1 numbers, allowed: 2 rows of 2 numbers, as the mean",
+    ),
+    "ragged covariance": (
+        changed(("gaussian.laws.correlated.covariance", [[1.0, 0.0], [0.0]])),
+        "correlated.covariance: found 2 rows of 1 or 2 numbers, allowed: 2 rows of 2 numbers, as the mean has 2",
+    ),
+    "covariance not symmetric": (
+        changed(("gaussian.laws.correlated.covariance", [[1.0, 0.2], [0.3, 1.0]])),
+        "correlated.covariance[0][1]: found 0.2, allowed: 0.3, as the matrix is symmetric",
+    ),
+    "covariance not positive definite": (
+        changed(("gaussian.laws.correlated.covariance", [[1.0, 2.0], [2.0, 1.0]])),
+        "correlated.covariance: found the eigenvalue -1, allowed: a positive definite matrix",
+    ),
+    "singular covariance": (
+        changed(("gaussian.laws.correlated.covariance", [[1.0, 1.0], [1.0, 1.0]])),
+        "correlated.covariance: found the eigenvalue",
+    ),
+    "spread names no law": (
+        changed(("spread.laws", ["uniform", "unimodal"])),
+        "spread.laws[1]: found 'unimodal', allowed: a name in univariate.laws (uniform, bimodal, quartic); "
+        "did you mean bimodal?",
+    ),
+    "scales in reverse": (
+        changed(("spread.scales.smallest", 20.0)),
+        "spread.scales.smallest: found 20.0, allowed: a number below `largest`, which is 10.0",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_one_line(name):
+    config, expected = FAULTS[name]
+    message = refusal(config)
+    assert len(message.splitlines()) == 1
+    assert message.startswith("config: ")
+    assert expected in message
+
+
+def test_endless_nesting_is_refused():
+    loop: list[Any] = []
+    loop.append(loop)
+    assert "found endless nesting" in refusal(changed(("seeds", loop)))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("seeds: [0, 1\nsamples: 3\n", "in line 2, column"),
+        ("a: \x07", "allowed: a file in YAML"),
+        ("a: 2020-13-45", "allowed: a file in YAML"),
+        ("[" * 5000, "allowed: a file in YAML"),
+        ("", "(the whole file): found None"),
+    ],
+)
+def test_files_that_are_not_yaml(tmp_path, text, expected):
+    path = tmp_path / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(path, schema=SCHEMA, root=tmp_path)
+    assert expected in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(ConfigError, match=r"^config: .*nowhere\.yaml.*: found no such file"):
+        load(tmp_path / "nowhere.yaml", schema=SCHEMA, root=tmp_path)
+    (tmp_path / "latin.yaml").write_bytes(b"a: \xe9")
+    with pytest.raises(ConfigError, match="encoded as UTF-8"):
+        load(tmp_path / "latin.yaml", schema=SCHEMA, root=tmp_path)
+
+
+# Samples
+
+
+@pytest.mark.parametrize("name", ["row.npy", "column.npy", "numbers.txt", "numbers.csv"])
+def test_samples_are_read(tmp_path, name):
+    values = np.random.default_rng(0).normal(size=20)
+    if name.endswith(".npy"):
+        np.save(tmp_path / name, values if name == "row.npy" else values[:, None])
+    else:
+        np.savetxt(tmp_path / name, values, fmt="%.17g")
+    np.testing.assert_array_equal(read_samples(tmp_path / name), values)
+    config = validate(changed(law("samples", file=name)), schema=SCHEMA, root=tmp_path)
+    assert config.univariate.laws["foo"] == records.SamplesEntry("foo", "samples", tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.csv", b"x\n1\n2\n", "'a.csv' (could not convert string to float: 'x'), allowed: one column of at least 10"),
+        ("a.csv", b"1,2\n" * 20, "'a.csv' (could not convert string to float"),
+        ("a.txt", b"", "'a.txt' (0 numbers), allowed"),
+        ("a.txt", b"1\n2\n", "'a.txt' (2 numbers), allowed"),
+        ("a.txt", b"1\n2\nnan\n" * 9, "'a.txt' (numbers that are not finite), allowed"),
+        ("a.txt", b"1\n" * 20, "'a.txt' (numbers that are all equal), allowed"),
+        ("a.txt", b"\xff\xfe", "'a.txt' ('utf-8' codec"),
+        ("a.npy", b"", "'a.npy' ("),
+        ("a.npy", b"PK\x03\x04", "'a.npy' ("),
+    ],
+)
+def test_samples_that_are_refused(tmp_path, name, content, expected):
+    (tmp_path / name).write_bytes(content)
+    message = refusal(changed(law("samples", file=name)), tmp_path)
+    assert f"univariate.laws.foo.file: found {expected}" in message
+    assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "values", [np.zeros((20, 2)), np.arange(20) * 1j, np.array([None] * 20), np.array(["1"] * 20)], ids=str
+)
+def test_arrays_that_are_refused(tmp_path, values):
+    np.save(tmp_path / "a.npy", values)
+    assert "foo.file: found 'a.npy' (" in refusal(changed(law("samples", file="a.npy")), tmp_path)
+
+
+def test_a_folder_is_not_a_file(tmp_path):
+    (tmp_path / "a.txt").mkdir()
+    assert "'a.txt' (is a directory)" in refusal(changed(law("samples", file="a.txt")), tmp_path)
+
+
+# Fingerprint and cost
+
+
+def test_fingerprint_ignores_the_order_of_keys_and_nothing_else():
+    assert fingerprint(dict(reversed(SMOKE.items()))) == fingerprint(SMOKE)
+    assert fingerprint(changed(("samples", 2001))) != fingerprint(SMOKE)
+    assert fingerprint(changed(("seeds", [1, 0]))) != fingerprint(SMOKE)
+    assert len(fingerprint(SMOKE)) == 16
+    assert fingerprint({"a": [1, 2.5]}) == "45114ee64965e5a9"
+
+
+def test_the_module_itself_imports_neither_scipy_nor_jsonschema():
+    code = (
+        "import importlib.util, sys\n"
+        f"spec = importlib.util.spec_from_file_location('config', {str(records.__file__)!r})\n"
+        "sys.modules['config'] = module = importlib.util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(module)\n"
+        "sys.exit(' '.join({'scipy', 'jsonschema', 'yaml'} & set(sys.modules)) or None)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Anything at all
+
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from([0, -1, 1, 2, 10**400, 1e308, -0.0, 1e-320, "1e-3", "norm", "mixture", "gamma", "a.csv"]),
+    st.floats(),
+    st.text(max_size=20),
+    st.dates(),
+)
+ANYTHING = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(SCALARS.filter(lambda key: key == key), inner, max_size=4)
+    ),
+    max_leaves=6,
+)
+
+
+def nodes(node: Any, parent: Any = None, key: Any = None):
+    if parent is not None:
+        yield parent, key
+    if isinstance(node, dict | list):
+        for inner in list(node) if isinstance(node, dict) else range(len(node)):
+            yield from nodes(node[inner], node, inner)
+
+
+def mutate(config: dict[str, Any], data: st.DataObject) -> None:
+    places = list(nodes(config))
+    if not places:
+        return
+    parent, key = places[data.draw(st.integers(0, len(places) - 1), label="place")]
+    match data.draw(st.sampled_from(["delete", "rename", "replace", "swap"]), label="how"):
+        case "delete":
+            del parent[key]
+        case "rename" if isinstance(parent, dict):
+            parent[data.draw(st.text(max_size=5) | st.just(f"{key}s"), label="name")] = parent.pop(key)
+        case "swap":
+            other, name = places[data.draw(st.integers(0, len(places) - 1), label="other")]
+            parent[key] = copy.deepcopy(other[name])
+        case _:
+            parent[key] = data.draw(ANYTHING, label="value")
+
+
+def verdict(config: object) -> str | None:
+    try:
+        assert isinstance(validate(config, schema=SCHEMA, root=ROOT), Config)
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+def is_one_line(message: str | None, start: str) -> bool:
+    """Whether a message, if there is one, has the form of every refusal."""
+    if message is None:
+        return True
+    return message.startswith(start) and ": found " in message and ", allowed: " in message and message.isprintable()
+
+
+@settings(
+    max_examples=200, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+@given(data=st.data())
+def test_whatever_is_found_there_is_a_config_or_one_line(data):
+    config = copy.deepcopy(SMOKE)
+    for _ in range(data.draw(st.integers(1, 3), label="mutations")):
+        mutate(config, data)
+    assert is_one_line(verdict(config), "config: ")
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@given(
+    family=st.sampled_from(["norm", "gamma", "beta", "t", "uniform", "johnsonsu", "truncnorm"]),
+    parameters=st.dictionaries(
+        st.sampled_from(["a", "b", "df", "loc", "scale"]), st.floats() | st.integers(-(10**310), 10**310), max_size=4
+    ),
+)
+def test_whatever_the_parameters_there_is_a_config_or_one_line(family, parameters):
+    message = verdict(changed(scipy_law(family, **parameters)))
+    assert is_one_line(message, "config: univariate.laws.foo.parameters")
