@@ -1,0 +1,1 @@
+"""Estimators of the potential: exact solvers, fixed points and their discretisations."""

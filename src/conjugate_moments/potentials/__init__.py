@@ -1,0 +1,1 @@
+"""Convex functions and the log-concave densities they define."""
