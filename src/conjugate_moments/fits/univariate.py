@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,8 +150,9 @@ class UnivariateFactorization(ABC):
 
 @dataclass(frozen=True, eq=False)
 class ConjugateUnivariate(UnivariateFactorization):
-    """Conjugate factorisation of a law with a density. `domain` is where w is resolved; beyond, w' is continued
-    linearly up to the ends of `support`, the domain of w.
+    """Conjugate factorisation of a law with a density.
+
+    w is resolved on `domain`; beyond, w' is continued linearly up to the ends of `support`, the domain of w.
     """
 
     levels: Levels
@@ -229,8 +230,9 @@ class ConjugateUnivariate(UnivariateFactorization):
 
 @dataclass(frozen=True, eq=False)
 class MomentUnivariate(UnivariateFactorization):
-    """Moment factorisation of a law with a density. u is 0-sloped at 0; beyond the resolved interval it is continued
-    linearly, with less than 1e-14 of the mass out there.
+    """Moment factorisation of a law with a density, with u' = 0 at 0.
+
+    Beyond the resolved interval, where less than 1e-14 of the mass lies, u is continued linearly.
     """
 
     levels: Levels
@@ -465,6 +467,14 @@ def fit_univariate(
 def _fit_law(
     law: UnivariateLaw, factorization: Factorization, center: bool, settings: dict[str, Any]
 ) -> UnivariateFactorization:
+    # Densities are infinite at some ends and underflow in every tail; what is not finite is tested for, not warned of.
+    with np.errstate(all="ignore"):
+        return _solve_law(law, factorization, center, settings)
+
+
+def _solve_law(
+    law: UnivariateLaw, factorization: Factorization, center: bool, settings: dict[str, Any]
+) -> UnivariateFactorization:
     if factorization == "moment":
         found = solve_moment(law)
         mean, std = found.levels.mean, found.levels.std
@@ -499,8 +509,6 @@ def _fit_atoms(
 
 
 def _with(fit: UnivariateFactorization, diagnostics: Diagnostics) -> UnivariateFactorization:
-    from dataclasses import replace
-
     return replace(fit, diagnostics=diagnostics)
 
 

@@ -59,7 +59,7 @@ class LogConcaveDensity:
 
     @classmethod
     def from_slope(cls, panels: Panels, slope: Array, support: tuple[float, float]) -> LogConcaveDensity:
-        """Integrate w' and both Mills ratios outwards-in to the mode, the panel end nearest w's minimum; w is 0 there."""
+        """Integrate w' and both Mills ratios from outside to the mode: the panel end nearest w's minimum, its zero."""
         ends = np.append(slope[:, 0], slope[-1, -1])
         after = min(int(np.searchsorted(np.maximum.accumulate(ends), 0.0)), len(panels))
         split = after if abs(ends[after]) <= abs(ends[max(after - 1, 0)]) else max(after - 1, 0)
@@ -71,7 +71,7 @@ class LogConcaveDensity:
         left_curvature = max(float(slope[0, -1] - slope[0, 0]) / (2 * halves[0]), tiny)
         right_curvature = max(float(slope[-1, -1] - slope[-1, 0]) / (2 * halves[-1]), tiny)
 
-        right = np.full_like(slope, np.nan)
+        right = np.zeros_like(slope)
         end = 0.0 if np.isfinite(support[1]) else float(_gaussian_mills(slope[-1, -1], right_curvature))
         distances = edges[split + 1 :, None] - nodes[split:]
         from_end, from_distance = solve_tail(halves[split:], slope[split:], INTEGRATE_TO_RIGHT, distances)
@@ -80,7 +80,7 @@ class LogConcaveDensity:
             end = right[j, 0]
         mass_right = max(end, 0.0)
 
-        left = np.full_like(slope, np.nan)
+        left = np.zeros_like(slope)
         end = 0.0 if np.isfinite(support[0]) else float(_gaussian_mills(-slope[0, 0], left_curvature))
         distances = nodes[:split] - edges[:split, None]
         from_end, from_distance = solve_tail(halves[:split], -slope[:split], INTEGRATE_FROM_LEFT, distances)
