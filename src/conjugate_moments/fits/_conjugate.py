@@ -291,7 +291,11 @@ def _unresolved(result: FixedPoint[LogConcaveDensity], levels: Levels, scale: fl
     density, panels = result.density, levels.panels
     inside = np.searchsorted(density.panels.edges, panels.edges[0]) + np.arange(len(panels))
     weight = _weight(panels, levels, density.potential.values[inside], density.mode, density.support)
-    bad = unresolved_panels(PiecewiseFunction(panels, result.slope), scale, weight)
+    # Far outside both measures w' enters only through the logarithm of a tail, damped from image to image.
+    low, high = density.bulk(BULK)
+    near = (levels.importance > np.exp(-BULK)) | ((panels.edges[1:] > low) & (panels.edges[:-1] < high))
+    tolerance = np.where(near, 1e-12, 1e-9)
+    bad = unresolved_panels(PiecewiseFunction(panels, result.slope), scale, weight, tolerance)
     edges = panels.edges
     used = (edges[1:] > result.slope[0, 0]) & (edges[:-1] < result.slope[-1, -1])
     for mills, side in ((density.left, edges[1:] <= density.mode), (density.right, edges[:-1] >= density.mode)):

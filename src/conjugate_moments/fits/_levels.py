@@ -219,13 +219,18 @@ def check_density(law: UnivariateLaw, levels: Levels, scale: float) -> None:
         )
 
 
-def unresolved_panels(function: PiecewiseFunction, scale: float, weight: Array) -> NDArray[np.bool_]:
-    """Panels where a map is not known to 1e-12 of its size or of `scale`, nor its weighted integral to rounding.
+def unresolved_panels(
+    function: PiecewiseFunction, scale: float, weight: Array, tolerance: float | Array = 1e-12
+) -> NDArray[np.bool_]:
+    """Panels where a map is not known to `tolerance` of its size or of `scale`, nor its weighted integral to rounding.
 
     Args:
+      function: the map.
+      scale: of its values.
       weight: of an error of the integral over each panel, `[panels]`.
+      tolerance: relative, one for all or `[panels]`.
     """
     error = function.truncation()
     size = scale + np.abs(function.values).max(axis=1)
     with np.errstate(invalid="ignore"):
-        return ~(error <= 1e-12 * size) & ~(error * function.panels.half_widths * weight <= 1e-14)
+        return ~(error <= tolerance * size) & ~(error * function.panels.half_widths * weight <= 1e-14)

@@ -147,7 +147,14 @@ def solve_moment(law: UnivariateLaw) -> MomentMap:
         error = PiecewiseFunction(candidate, steps).truncation()
         density = PiecewiseFunction(candidate, np.exp(log_g)).truncation()
         with np.errstate(invalid="ignore"):
-            known = (error <= 1e-12 * (scale + np.abs(steps[:, -1]))) | (error * levels.importance <= 1e-13 * scale)
+            # In mass (of P_u) and in W2 (of the law, within one panel at worst), where it is not in size.
+            misplaced = np.minimum(error / scale, candidate.half_widths / std) * np.sqrt(levels.importance)
+            small = (error * levels.importance <= 1e-13 * scale) & (misplaced <= 1e-10)
+            known = small | (error <= 1e-12 * (scale + np.abs(steps[:, -1])))
+            # Towards an unbounded end the density is needed to relative accuracy: it is integrated from there.
+            unbounded = ~np.isfinite(np.where(candidate.midpoints < mean, *support))
+            relative = PiecewiseFunction(candidate, log_g).truncation() / (1.0 + np.abs(log_g).max(axis=1))
+            known &= ~unbounded | (relative <= 1e-11)
             return ~(known & (density <= 1e-12 * std))
 
     panels = refine(panels, unresolved, smallest=0.0)

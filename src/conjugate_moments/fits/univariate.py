@@ -257,9 +257,22 @@ class MomentUnivariate(UnivariateFactorization):
         at = self.transport(points)
         with np.errstate(divide="ignore"):
             inner = -np.log(np.maximum(self._density(at), 0.0))
+        # Relative accuracy in the tails, where the density falls by orders of magnitude on a panel.
+        panel, _ = self._log_density.panels.locate(at.ravel())
+        smooth = self._smooth[panel].reshape(points.shape)
+        inner = np.where(smooth, -self._log_density(at), inner)
         low, high = self._x.values[0, 0], self._x.values[-1, -1]
         outside = np.where(points < low, points - low, np.where(points > high, points - high, 0.0))
         return inner + (at - self.shift) * outside
+
+    @cached_property
+    def _log_density(self) -> PiecewiseFunction:
+        return PiecewiseFunction(self.levels.panels, self.log_density)
+
+    @cached_property
+    def _smooth(self) -> NDArray[np.bool_]:
+        """Panels on which the log density is resolved; at a bounded end of the law it is not."""
+        return self._log_density.truncation() < 1e-10
 
     @cached_property
     def _density(self) -> PiecewiseFunction:
