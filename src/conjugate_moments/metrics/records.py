@@ -1,0 +1,116 @@
+"""Tidy records of scores: one row per data set, method, seed and metric."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from conjugate_moments._files import write_text
+
+EXACT = "exact"  # in the place of a seed: a number without Monte Carlo error
+ALL = "all"  # in the place of a seed: the mean over seeds
+CONVERGED, UNCONVERGED = "converged", "unconverged"
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number, or the refusal to give one.
+
+    Args:
+      dataset: name of the law.
+      method: name of the factorisation.
+      seed: of the draws it was computed from; `EXACT` or `ALL`.
+      metric: its name.
+      value: NaN for a fit that did not converge.
+      standard_error: of a mean over seeds; NaN otherwise.
+      noise_floor: what two independent true samples score; NaN where there is no such thing.
+      status: of the fit that was scored.
+    """
+
+    dataset: str
+    method: str
+    seed: str
+    metric: str
+    value: float
+    standard_error: float = math.nan
+    noise_floor: float = math.nan
+    status: str = CONVERGED
+
+
+def refuse(dataset: str, method: str, metrics: Iterable[str]) -> list[Score]:
+    """The scores of a fit that did not converge: no number for any metric."""
+    return [Score(dataset, method, ALL, metric, math.nan, status=UNCONVERGED) for metric in metrics]
+
+
+def exact(dataset: str, method: str, values: dict[str, float]) -> list[Score]:
+    """Scores without Monte Carlo error."""
+    return [Score(dataset, method, EXACT, metric, value) for metric, value in values.items()]
+
+
+def over_seeds(
+    dataset: str, method: str, metric: str, seeds: Sequence[int], values: Sequence[float], floors: Sequence[float]
+) -> list[Score]:
+    """One score per seed and their mean, with its standard error over the seeds.
+
+    Raises:
+      ValueError: if there are fewer than two seeds, or not one value and one floor for each.
+    """
+    if len(seeds) < 2 or not len(seeds) == len(values) == len(floors):
+        raise ValueError(
+            f"seeds, values, floors: found {len(seeds)}, {len(values)}, {len(floors)}, expected as many, >= 2"
+        )
+    each = [
+        Score(dataset, method, str(seed), metric, value, noise_floor=floor)
+        for seed, value, floor in zip(seeds, values, floors, strict=True)
+    ]
+    error = float(np.std(values, ddof=1) / math.sqrt(len(values)))
+    return [*each, Score(dataset, method, ALL, metric, float(np.mean(values)), error, float(np.mean(floors)))]
+
+
+def write_scores(path: str | Path, scores: Iterable[Score]) -> None:
+    """Write scores as CSV; NaN becomes an empty cell."""
+    header = [field.name for field in fields(Score)]
+    write_rows(path, header, (astuple(score) for score in scores))
+
+
+def write_rows(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write CSV: floats with all their digits, NaN as an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([_cell(value) for value in row] for row in rows)
+    write_text(path, text.getvalue())
+
+
+def read_rows(path: str | Path) -> list[dict[str, str]]:
+    """Read CSV as one dictionary of texts per row."""
+    with Path(path).open(encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def read_scores(path: str | Path) -> list[Score]:
+    """Read what `write_scores` wrote."""
+    return [_score(**row) for row in read_rows(path)]
+
+
+def _score(
+    *, value: str, standard_error: str, noise_floor: str, dataset: str, method: str, seed: str, metric: str, status: str
+) -> Score:
+    return Score(dataset, method, seed, metric, number(value), number(standard_error), number(noise_floor), status)
+
+
+def number(cell: str) -> float:
+    """The number in a cell, NaN if it is empty."""
+    return float(cell) if cell else math.nan
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else repr(float(value))
+    return str(value)

@@ -1,0 +1,154 @@
+import ast
+import os
+import sys
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(workflow.basedir)
+SOURCE = ROOT / "src"
+SCRIPTS = ROOT / "workflow" / "scripts"
+
+# Jobs import the package from this checkout, whatever is installed. Each is one thread on the CPU: more would only
+# compete with the other jobs.
+sys.path.insert(0, str(SOURCE))
+os.environ.update(
+    PYTHONPATH=os.pathsep.join([str(SOURCE), *filter(None, [os.getenv("PYTHONPATH")])])
+)
+os.environ.update(
+    OMP_NUM_THREADS="1",
+    OPENBLAS_NUM_THREADS="1",
+    MKL_NUM_THREADS="1",
+    JAX_PLATFORMS="cpu",
+)
+
+from conjugate_moments.config import ConfigError, SamplesEntry, fingerprint, validate
+
+try:
+    CONFIG = validate(
+        config, schema=ROOT / "workflow" / "schemas" / "config.schema.yaml", root=Path()
+    )
+except ConfigError as error:
+    raise SystemExit(
+        str(error)
+    )  # a WorkflowError would say where in this file it was raised, in two more lines
+
+
+def batched(items, size):
+    """Lists of `size` items each, the last perhaps shorter."""
+    items = list(items)
+    return [items[first : first + size] for first in range(0, len(items), size)]
+
+
+EXPERIMENTS = ["gaussian", "univariate", "spread"]
+FACTORIZATIONS = ["moment", "conjugate"]
+LAWS_PER_PAGE = 12
+# Figures of the univariate laws, by name, and the laws on each.
+PAGES = {
+    f"univariate-{page}" if page > 1 else "univariate": laws
+    for page, laws in enumerate(batched(CONFIG.univariate.laws, LAWS_PER_PAGE), start=1)
+}
+
+
+wildcard_constraints:
+    law="|".join([*CONFIG.gaussian.laws, *CONFIG.univariate.laws]),
+    page="|".join(PAGES),
+
+
+def out(path):
+    """A path in the output folder."""
+    return f"{CONFIG.output}/{path}"
+
+
+def tables():
+    """Every table."""
+    return expand(
+        out("tables/{experiment}.{form}"),
+        experiment=EXPERIMENTS,
+        form=["csv", "md", "tex"],
+    )
+
+
+def figures():
+    """Every figure, as vectors and as a bitmap."""
+    names = ["gaussian", *PAGES, "convergence", "spread"]
+    return expand(out("figures/{name}.{form}"), name=names, form=["pdf", "png"])
+
+
+def labels(laws):
+    """What figures and tables call univariate laws."""
+    return [CONFIG.univariate.laws[law].label for law in laws]
+
+
+def planar_fits():
+    """Law and factorisation of every fit in the plane, the only dimension where ellipses can be drawn."""
+    return [
+        (name, method)
+        for name, law in CONFIG.gaussian.laws.items()
+        if len(law.mean) == 2
+        for method in FACTORIZATIONS
+    ]
+
+
+def gaussian_law(wildcards):
+    """Entry of a Gaussian law."""
+    return CONFIG.gaussian.laws[wildcards.law]
+
+
+def univariate_law(wildcards):
+    """Entry of a univariate law."""
+    return CONFIG.univariate.laws[wildcards.law]
+
+
+def gaussian_fingerprint(wildcards):
+    """Digest of the entry of a Gaussian law, for provenance."""
+    return fingerprint(config["gaussian"]["laws"][wildcards.law])
+
+
+def univariate_fingerprint(wildcards):
+    """Digest of the entry of a univariate law, for provenance."""
+    return fingerprint(config["univariate"]["laws"][wildcards.law])
+
+
+def observations(wildcards):
+    """The file of numbers that a law is made of, if it is."""
+    entry = univariate_law(wildcards)
+    return [str(entry.file)] if isinstance(entry, SamplesEntry) else []
+
+
+def code(script):
+    """The script and the modules of the package that it imports, directly or not.
+
+    A rule that takes them as input runs again when one of them changes, and not when another does. The package's
+    `__init__` is left out: it only gives names to what is defined elsewhere.
+    """
+    found = set()
+    waiting = [SCRIPTS / script]
+    while waiting:
+        path = waiting.pop()
+        found.add(path)
+        waiting.extend(imports(path) - found)
+    return sorted(os.path.relpath(path) for path in found)
+
+
+@cache
+def imports(path):
+    """Modules of the package that a file imports anywhere in it."""
+    nodes = [
+        node
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module
+    ]
+    names = {
+        name
+        for node in nodes
+        for name in [
+            node.module,
+            *(f"{node.module}.{alias.name}" for alias in node.names),
+        ]
+    }
+    paths = {
+        SOURCE / f"{name.replace('.', '/')}.py"
+        for name in names
+        if name.startswith("conjugate_moments.")
+    }
+    return {path for path in paths if path.is_file()}

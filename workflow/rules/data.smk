@@ -1,0 +1,50 @@
+# One job draws every seed of a law: a job costs more than the draws.
+
+
+rule draw_gaussian:
+    input:
+        code=code("draw_gaussian.py"),
+    output:
+        expand(out("data/gaussian/{{law}}/seed{seed}.npz"), seed=CONFIG.seeds),
+    log:
+        out("logs/draw_gaussian/{law}.log"),
+    benchmark:
+        out("benchmarks/draw_gaussian/{law}.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        law=gaussian_law,
+        fingerprint=gaussian_fingerprint,
+        seeds=CONFIG.seeds,
+        samples=CONFIG.samples,
+    script:
+        "../scripts/draw_gaussian.py"
+
+
+rule draw_univariate:
+    input:
+        observations=observations,
+        code=code("draw_univariate.py"),
+    output:
+        expand(out("data/univariate/{{law}}/seed{seed}.npz"), seed=CONFIG.seeds),
+    log:
+        out("logs/draw_univariate/{law}.log"),
+    benchmark:
+        out("benchmarks/draw_univariate/{law}.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        law=univariate_law,
+        fingerprint=univariate_fingerprint,
+        seeds=CONFIG.seeds,
+        samples=CONFIG.samples,
+    script:
+        "../scripts/draw_univariate.py"

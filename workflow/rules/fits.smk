@@ -1,0 +1,111 @@
+# One job makes both factorisations of a law: starting it costs more than solving them.
+
+
+rule fit_gaussian:
+    input:
+        code=code("fit_gaussian.py"),
+    output:
+        fits=expand(
+            out("fits/gaussian/{{law}}/{factorization}/fit.npz"),
+            factorization=FACTORIZATIONS,
+        ),
+    log:
+        out("logs/fit_gaussian/{law}.log"),
+    benchmark:
+        out("benchmarks/fit_gaussian/{law}.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        factorizations=FACTORIZATIONS,
+        law=gaussian_law,
+        fingerprint=gaussian_fingerprint,
+    script:
+        "../scripts/fit_gaussian.py"
+
+
+rule fit_gaussian_scales:
+    input:
+        code=code("fit_gaussian_scales.py"),
+    output:
+        sweep=out("fits/gaussian/scales.csv"),
+    log:
+        out("logs/fit_gaussian_scales.log"),
+    benchmark:
+        out("benchmarks/fit_gaussian_scales.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        scales=CONFIG.gaussian.scales.values().tolist(),
+        factorizations=FACTORIZATIONS,
+    script:
+        "../scripts/fit_gaussian_scales.py"
+
+
+rule fit_univariate:
+    input:
+        observations=observations,
+        code=code("fit_univariate.py"),
+    output:
+        fits=expand(
+            out("fits/univariate/{{law}}/{factorization}/fit.npz"),
+            factorization=FACTORIZATIONS,
+        ),
+        traces=expand(
+            out("fits/univariate/{{law}}/{factorization}/trace.csv"),
+            factorization=FACTORIZATIONS,
+        ),
+    log:
+        out("logs/fit_univariate/{law}.log"),
+    benchmark:
+        out("benchmarks/fit_univariate/{law}.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        factorizations=FACTORIZATIONS,
+        law=univariate_law,
+        fingerprint=univariate_fingerprint,
+        tolerance=CONFIG.univariate.tolerance,
+        max_iterations=CONFIG.univariate.max_iterations,
+    script:
+        "../scripts/fit_univariate.py"
+
+
+rule fit_spread:
+    input:
+        observations=observations,
+        code=code("fit_spread.py"),
+    output:
+        sweeps=expand(
+            out("fits/spread/{{law}}/{factorization}.csv"),
+            factorization=FACTORIZATIONS,
+        ),
+    log:
+        out("logs/fit_spread/{law}.log"),
+    benchmark:
+        out("benchmarks/fit_spread/{law}.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        factorizations=FACTORIZATIONS,
+        law=univariate_law,
+        scales=CONFIG.spread.scales.values().tolist(),
+        tolerance=CONFIG.univariate.tolerance,
+        max_iterations=CONFIG.univariate.max_iterations,
+    script:
+        "../scripts/fit_spread.py"

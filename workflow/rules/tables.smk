@@ -1,0 +1,69 @@
+rule tabulate_gaussian:
+    input:
+        scores=expand(out("metrics/gaussian/{law}.csv"), law=CONFIG.gaussian.laws),
+        code=code("tabulate.py"),
+    output:
+        csv=report(
+            out("tables/gaussian.csv"),
+            category="Experiment 1: Gaussians",
+            caption="../report/gaussian_table.rst",
+        ),
+        md=out("tables/gaussian.md"),
+        tex=out("tables/gaussian.tex"),
+    log:
+        out("logs/tabulate_gaussian.log"),
+    benchmark:
+        out("benchmarks/tabulate_gaussian.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        experiment="gaussian",
+        labels={law: law for law in CONFIG.gaussian.laws},
+    script:
+        "../scripts/tabulate.py"
+
+
+use rule tabulate_gaussian as tabulate_univariate with:
+    input:
+        scores=expand(out("metrics/univariate/{law}.csv"), law=CONFIG.univariate.laws),
+        code=code("tabulate.py"),
+    output:
+        csv=report(
+            out("tables/univariate.csv"),
+            category="Experiment 2: univariate laws",
+            caption="../report/univariate_table.rst",
+        ),
+        md=out("tables/univariate.md"),
+        tex=out("tables/univariate.tex"),
+    log:
+        out("logs/tabulate_univariate.log"),
+    benchmark:
+        out("benchmarks/tabulate_univariate.tsv")
+    params:
+        experiment="univariate",
+        labels={law: entry.label for law, entry in CONFIG.univariate.laws.items()},
+
+
+use rule tabulate_gaussian as tabulate_spread with:
+    input:
+        scores=expand(out("metrics/spread/{law}.csv"), law=CONFIG.spread.laws),
+        code=code("tabulate.py"),
+    output:
+        csv=report(
+            out("tables/spread.csv"),
+            category="Spread",
+            caption="../report/spread_table.rst",
+        ),
+        md=out("tables/spread.md"),
+        tex=out("tables/spread.tex"),
+    log:
+        out("logs/tabulate_spread.log"),
+    benchmark:
+        out("benchmarks/tabulate_spread.tsv")
+    params:
+        experiment="spread",
+        labels={law: CONFIG.univariate.laws[law].label for law in CONFIG.spread.laws},

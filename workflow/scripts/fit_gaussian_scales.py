@@ -1,0 +1,17 @@
+"""Factorise centred Gaussians on the line over a range of standard deviations."""
+
+import sys
+
+sys.stderr = sys.stdout = open(snakemake.log[0], "w", buffering=1)
+
+import math
+
+from conjugate_moments.fits.gaussian import fit_gaussian
+from conjugate_moments.metrics.records import write_rows
+
+rows = []
+for factorization in snakemake.params.factorizations:
+    for std in snakemake.params.scales:
+        fit = fit_gaussian([0.0], [[std**2]], factorization)
+        rows.append([factorization, std, math.sqrt(fit.gibbs_cov[0, 0])])
+write_rows(snakemake.output.sweep, ["method", "law_std", "gibbs_std"], rows)
