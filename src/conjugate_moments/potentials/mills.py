@@ -12,6 +12,7 @@ import numpy as np
 from scipy import special
 
 from conjugate_moments.potentials.panels import (
+    DIFFERENTIATE,
     INTEGRATE_FROM_LEFT,
     INTEGRATE_TO_RIGHT,
     ORDER,
@@ -27,12 +28,25 @@ def _gaussian_mills(slope: Array | float, curvature: float) -> Array:
     return np.sqrt(np.pi / (2 * curvature)) * special.erfcx(slope / np.sqrt(2 * curvature))
 
 
+STIFF = 1e5  # rise of w over half a panel beyond which the ratio is its own asymptotic series
+
+
 def solve_tail(halves: Array, slopes: Array, integrate: Array, distances: Array) -> tuple[Array, Array]:
-    """Collocate R + ∫ w' R = R_end + distance on each panel; the parts that R_end and the distance contribute."""
+    """Collocate R + ∫ w' R = R_end + distance on each panel; the parts that R_end and the distance contribute.
+
+    On panels where w rises by more than `STIFF`, where collocation would lose every digit, R = 1/w' - w''/w'³.
+    """
     matrix = np.eye(ORDER) + (halves[:, None, None] * integrate) * slopes[:, None, :]
+    stiff = halves * slopes.min(axis=1) > STIFF
+    matrix[stiff] = np.eye(ORDER)
     sides = np.stack([np.ones_like(slopes), distances], axis=-1)
     solution = np.linalg.solve(matrix, sides)
-    return solution[..., 0], solution[..., 1]
+    from_end, from_distance = solution[..., 0], solution[..., 1]
+    outwards = 1.0 if integrate is INTEGRATE_TO_RIGHT else -1.0
+    curvature = outwards * (slopes[stiff] @ DIFFERENTIATE.T) / halves[stiff, None]
+    from_end[stiff] = 0.0
+    from_distance[stiff] = (1.0 - curvature / slopes[stiff] ** 2) / slopes[stiff]
+    return from_end, from_distance
 
 
 @dataclass(frozen=True, eq=False)
