@@ -3,9 +3,10 @@
 import jax
 import numpy as np
 import pytest
+from scipy import stats
+
 from conjugate_moments import fit_gaussian
 from conjugate_moments.fits.gaussian import load_gaussian
-from scipy import stats
 
 MEAN = np.array([1.0, -2.0, 0.5])
 ROOT = np.array([[1.0, 0.2, 0.0], [0.2, 0.7, -0.3], [0.0, -0.3, 2.0]])

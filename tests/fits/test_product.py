@@ -3,8 +3,9 @@
 import jax
 import numpy as np
 import pytest
-from conjugate_moments import PowerLaw, fit_gaussian, fit_product
 from scipy import stats
+
+from conjugate_moments import PowerLaw, fit_gaussian, fit_product
 
 
 def test_product_of_normals_is_the_gaussian():

@@ -3,10 +3,11 @@
 import jax
 import numpy as np
 import pytest
+from scipy import integrate, stats
+
 from conjugate_moments import Mixture, PowerLaw, fit_univariate, load_univariate
 from conjugate_moments.fits._conjugate import PanelProblem
 from conjugate_moments.fits._fixed_point import iterate
-from scipy import integrate, stats
 
 
 def mixture(means, scales, weights=None):

@@ -19,6 +19,9 @@ os.environ.update(
     OPENBLAS_NUM_THREADS="1",
     MKL_NUM_THREADS="1",
     JAX_PLATFORMS="cpu",
+    # Every job that draws would compile the same generator anew.
+    JAX_COMPILATION_CACHE_DIR=str(Path(".snakemake/jax").resolve()),
+    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
 )
 
 from conjugate_moments.config import ConfigError, SamplesEntry, fingerprint, validate

@@ -10,8 +10,7 @@ from conjugate_moments.fits.gaussian import fit_gaussian
 from conjugate_moments.metrics.records import write_rows
 
 rows = []
-for factorization in snakemake.params.factorizations:
-    for std in snakemake.params.scales:
-        fit = fit_gaussian([0.0], [[std**2]], factorization)
-        rows.append([factorization, std, math.sqrt(fit.gibbs_cov[0, 0])])
-write_rows(snakemake.output.sweep, ["method", "law_std", "gibbs_std"], rows)
+for std in snakemake.params.scales:
+    fits = [fit_gaussian([0.0], [[std**2]], factorization) for factorization in snakemake.params.factorizations]
+    rows.append([std, *(math.sqrt(fit.gibbs_cov[0, 0]) for fit in fits)])
+write_rows(snakemake.output.sweep, ["law_std", *snakemake.params.factorizations], rows)

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from conjugate_moments.figures.style import CYCLE, PAGE, despine, new_figure, refused, styled
+from conjugate_moments.figures.style import CYCLE, PAGE, new_figure, refused, styled
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,12 @@ def plot_convergence(traces: Sequence[Trace], tolerance: float) -> Figure:
             if trace.converged:
                 axes.semilogy(np.arange(1, len(trace.changes) + 1), trace.changes, label=trace.label, **look)
         axes.axhline(tolerance, color="0.5", lw=0.6, zorder=0)
-        axes.annotate("tolerance", (1, tolerance), xycoords=("axes fraction", "data"), ha="right", va="top", fontsize=7)
+        axes.annotate(
+            "tolerance", (0.01, tolerance), xycoords=("axes fraction", "data"), ha="left", va="top", fontsize=7
+        )
         missing = [trace.label for trace in traces if not trace.converged]
         if missing:
             refused(axes, missing)
         axes.set(xlabel="iteration", ylabel=r"change of $\nabla w$ / $\mathrm{std}(P_w)$")
-        despine(figure)
         figure.legend(loc="outside right center")
     return figure

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from conjugate_moments.figures.style import LAW, METHODS, PAGE, despine, measure_handles, new_figure, styled
+from conjugate_moments.figures.style import LAW, METHODS, PAGE, measure_handles, new_figure, styled
 
 Array = NDArray[np.floating]  # float64 throughout
 Moments = tuple[Array, Array]  # mean and covariance
@@ -45,7 +45,6 @@ def plot_gaussian(panels: Sequence[Panel], sweep: Mapping[str, tuple[Array, Arra
         _plot_sweep(grid[len(panels)], sweep)
         for axes in grid[len(panels) + 1 :]:
             axes.set_visible(False)
-        despine(figure)
         figure.legend(handles=measure_handles(), loc="outside upper center", ncols=3)
     return figure
 

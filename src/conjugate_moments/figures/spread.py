@@ -16,7 +16,6 @@ from conjugate_moments.figures.style import (
     MARKERS,
     METHODS,
     PAGE,
-    despine,
     measure_handles,
     new_figure,
     refused,
@@ -57,7 +56,6 @@ def plot_spread(sweeps: Sequence[Sweep]) -> Figure:
             refused(left, missing)
         left.set(xlabel=r"standard deviation of $\rho$", ylabel="standard deviation of the source")
         right.set(xlabel=r"standard deviation of $\rho$", ylabel=r"$W_2(\mathrm{source}, \rho)\,/\,\mathrm{std}(\rho)$")
-        despine(figure)
         shapes = [Line2D([], [], color="0.4", linestyle="", marker=markers[label], label=label) for label in labels]
         handles = [*measure_handles(law=False), *shapes]
         figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 7), columnspacing=1.2)

@@ -12,7 +12,6 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -69,6 +68,8 @@ _SETTINGS: Any = {
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
     "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "xtick.minor.width": 0.4,
@@ -91,7 +92,7 @@ _SETTINGS: Any = {
 @contextmanager
 def styled() -> Iterator[None]:
     """The style, within a block."""
-    with sns.axes_style("ticks"), mpl.rc_context(_SETTINGS):
+    with mpl.rc_context(_SETTINGS):
         yield
 
 
@@ -106,11 +107,6 @@ def save(figure: Figure, *, pdf: str | Path, png: str | Path, dpi: int) -> None:
         figure.savefig(temporary, metadata={"CreationDate": None})
     with replacing(png) as temporary:
         figure.savefig(temporary, dpi=dpi, metadata={"Software": None})
-
-
-def despine(figure: Figure) -> None:
-    """Remove the frame's upper and right sides."""
-    sns.despine(fig=figure)
 
 
 def refused(axes: Axes, lines: list[str]) -> None:

@@ -15,7 +15,6 @@ from conjugate_moments.figures.style import (
     METHODS,
     PAGE,
     TALLEST,
-    despine,
     measure_handles,
     new_figure,
     refused,
@@ -46,7 +45,6 @@ def plot_univariate(profiles: Sequence[tuple[str, Profile]]) -> Figure:
                 each.yaxis.set_major_locator(MaxNLocator(3, min_n_ticks=2))
         for axes, title in zip(grid[0], ("density", _title("transport"), _title("potential")), strict=True):
             axes.set_title(title)
-        despine(figure)
         figure.legend(handles=measure_handles(), loc="outside upper center", ncols=3)
     return figure
 

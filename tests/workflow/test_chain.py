@@ -1,0 +1,125 @@
+"""The chain on the smallest configuration, in a copy of the repository: what it writes, refuses and runs again."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CONFIG = {
+    "output": "out",
+    "seeds": [0, 1],
+    "samples": 200,
+    "gaussian": {
+        "laws": {"correlated": {"mean": [0.0, 1.0], "covariance": [[1.0, 0.6], [0.6, 0.8]]}},
+        "scales": {"smallest": 0.5, "largest": 2.0, "count": 3},
+    },
+    "univariate": {
+        "tolerance": 1.0e-10,
+        "max_iterations": 200,
+        "laws": {
+            "uniform": {"label": "uniform & more", "family": "uniform", "parameters": {"loc": -1.0, "scale": 2.0}},
+            "normal": {"label": "normal", "family": "norm", "parameters": {}},
+        },
+    },
+    "spread": {"laws": ["uniform"], "scales": {"smallest": 0.5, "largest": 2.0, "count": 3}},
+    "figures": {"dpi": 50},
+}
+TABLES = [f"tables/{name}.{form}" for name in ("gaussian", "univariate", "spread") for form in ("csv", "md", "tex")]
+FIGURES = [
+    f"figures/{name}.{form}" for name in ("gaussian", "univariate", "convergence", "spread") for form in ("pdf", "png")
+]
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    for name in ("src", "workflow", "config", "profiles"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Snakefile", "environment.yml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    configure(tmp_path, CONFIG)
+    return tmp_path
+
+
+def configure(checkout, config):
+    (checkout / "config" / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+
+
+def snakemake(checkout, *options):
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *options]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def to_run(checkout):
+    """Rules that a dry run names."""
+    run = snakemake(checkout, "--dry-run")
+    assert run.returncode == 0, run.stderr
+    text = run.stdout + run.stderr
+    return set(re.findall(r"^(?:local)?rule (\w+):$", text, flags=re.MULTILINE)) - {"all"}
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_chain(checkout):
+    run = snakemake(checkout)
+    assert run.returncode == 0, run.stdout + run.stderr
+    out = checkout / "out"
+    assert {name for name in (*TABLES, *FIGURES) if not (out / name).stat().st_size} == set()
+    assert r"uniform \& more" in (out / "tables/univariate.tex").read_text(encoding="utf-8")
+
+    assert to_run(checkout) == set()
+
+    # The style: figures only. A solver: its fits and what follows from them. Undone, nothing.
+    with edited(checkout, "figures/style.py"):
+        assert to_run(checkout) == {"plot_gaussian", "plot_univariate", "plot_convergence", "plot_spread"}
+    with edited(checkout, "fits/gaussian.py"):
+        assert {"fit_gaussian", "score_gaussian", "tabulate_gaussian"} <= to_run(checkout)
+
+    # One law of the configuration: that law only.
+    law = {**CONFIG["univariate"]["laws"]["normal"], "parameters": {"scale": 2.0}}
+    laws = {**CONFIG["univariate"]["laws"], "normal": law}
+    configure(checkout, {**CONFIG, "univariate": {**CONFIG["univariate"], "laws": laws}})
+    run = snakemake(checkout, "--dry-run")
+    written = re.findall(r"^    output: (.*)$", run.stdout + run.stderr, flags=re.MULTILINE)
+    assert any("out/fits/univariate/normal" in output for output in written)
+    assert not any("uniform" in output or "gaussian" in output or "spread" in output for output in written)
+
+    # A configuration that is refused: one line, nothing started, nothing touched.
+    before = contents(out)
+    configure(checkout, {**CONFIG, "samples": "twenty"})
+    run = snakemake(checkout)
+    assert run.returncode != 0
+    assert "config: samples: found 'twenty', allowed: an integer >= 100" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert "rule " not in run.stdout + run.stderr
+    assert contents(out) == before
+
+
+@contextmanager
+def edited(checkout, module):
+    """Change a module's bytes, but not what it does, within a block."""
+    path = checkout / "src" / "conjugate_moments" / module
+    before = path.read_bytes()
+    path.write_bytes(before + b"# edited\n")
+    yield
+    path.write_bytes(before)
+
+
+def test_fit_that_does_not_converge_is_given_no_number(checkout):
+    univariate = {**CONFIG["univariate"], "tolerance": 1.0e-13, "max_iterations": 1}
+    configure(checkout, {**CONFIG, "univariate": univariate})
+    run = snakemake(checkout, "out/metrics/univariate/uniform.csv")
+    assert run.returncode == 0, run.stdout + run.stderr
+    rows = (checkout / "out/metrics/univariate/uniform.csv").read_text(encoding="utf-8").splitlines()
+    refused = [row.split(",") for row in rows if row.startswith("uniform,conjugate")]
+    assert refused
+    assert all(row[4:] == ["", "", "", "unconverged"] for row in refused)
