@@ -34,11 +34,10 @@ def plot_convergence(traces: Sequence[Trace], tolerance: float) -> Figure:
         axes = figure.subplots()
         for look, trace in zip(cycle(CYCLE), traces, strict=False):
             if trace.converged:
-                axes.semilogy(np.arange(1, len(trace.changes) + 1), trace.changes, label=trace.label, **look)
-        axes.axhline(tolerance, color="0.5", lw=0.6, zorder=0)
-        axes.annotate(
-            "tolerance", (0.01, tolerance), xycoords=("axes fraction", "data"), ha="left", va="top", fontsize=7
-        )
+                axes.semilogy(
+                    np.arange(1, len(trace.changes) + 1), trace.changes, label=trace.label, marker=".", **look
+                )
+        axes.axhline(tolerance, color="0.5", lw=0.6, zorder=0, label="tolerance")
         missing = [trace.label for trace in traces if not trace.converged]
         if missing:
             refused(axes, missing)
