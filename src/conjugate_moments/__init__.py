@@ -3,10 +3,14 @@
 Reference implementation of Vesseron, Béthune & Cuturi (NeurIPS 2025, arXiv 2503.10576).
 """
 
-from conjugate_moments.fits.gaussian import GaussianFactorization, fit_gaussian
-from conjugate_moments.fits.product import ProductFactorization, fit_product
-from conjugate_moments.fits.univariate import UnivariateFactorization, fit_univariate, load_univariate
-from conjugate_moments.measures.univariate import Mixture, PowerLaw, UnivariateLaw
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from conjugate_moments.fits.gaussian import GaussianFactorization, fit_gaussian
+    from conjugate_moments.fits.product import ProductFactorization, fit_product
+    from conjugate_moments.fits.univariate import UnivariateFactorization, fit_univariate, load_univariate
+    from conjugate_moments.measures.univariate import Mixture, PowerLaw, UnivariateLaw
 
 __version__ = "0.1.0"
 
@@ -22,3 +26,18 @@ __all__ = [
     "fit_univariate",
     "load_univariate",
 ]
+
+_MODULES = {
+    "fits.gaussian": ("GaussianFactorization", "fit_gaussian"),
+    "fits.product": ("ProductFactorization", "fit_product"),
+    "fits.univariate": ("UnivariateFactorization", "fit_univariate", "load_univariate"),
+    "measures.univariate": ("Mixture", "PowerLaw", "UnivariateLaw"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use: most jobs of the chain need only one, and scipy.stats is slow to load."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
