@@ -21,6 +21,7 @@ rule tabulate_gaussian:
         mem_mb=500,
         runtime=5,
     params:
+        fingerprint=fingerprint(config),
         experiment="gaussian",
         labels={law: law for law in CONFIG.gaussian.laws},
     script:
@@ -44,6 +45,7 @@ use rule tabulate_gaussian as tabulate_univariate with:
     benchmark:
         out("benchmarks/tabulate_univariate.tsv")
     params:
+        fingerprint=fingerprint(config),
         experiment="univariate",
         labels={law: entry.label for law, entry in CONFIG.univariate.laws.items()},
 
@@ -65,5 +67,6 @@ use rule tabulate_gaussian as tabulate_spread with:
     benchmark:
         out("benchmarks/tabulate_spread.tsv")
     params:
+        fingerprint=fingerprint(config),
         experiment="spread",
         labels={law: CONFIG.univariate.laws[law].label for law in CONFIG.spread.laws},
