@@ -41,6 +41,6 @@ def plot_convergence(traces: Sequence[Trace], tolerance: float) -> Figure:
         missing = [trace.label for trace in traces if not trace.converged]
         if missing:
             refused(axes, missing)
-        axes.set(xlabel="iteration", ylabel=r"change of $\nabla w$ / $\mathrm{std}(P_w)$")
+        axes.set(xlabel="iteration", ylabel=r"relative change of $\nabla w$")
         figure.legend(loc="outside right center")
     return figure

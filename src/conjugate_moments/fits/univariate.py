@@ -41,7 +41,8 @@ class Diagnostics:
         own, in the law's units.
       iterations: of the fixed point; 0 for a closed form.
       converged: whether the iteration met its tolerance; True for a closed form.
-      changes: largest change of each iteration, in standard deviations of the Gibbs measure.
+      changes: largest change of w' in each iteration, relative to its distance from the Gibbs measure's mean plus one
+        standard deviation.
       mean: of the law.
       std: of the law.
     """
@@ -448,7 +449,8 @@ def fit_univariate(
         1-D array of samples.
       factorization: "conjugate" or "moment".
       center: for "moment" only: subtract the mean first and record it as `shift`.
-      tolerance: on the largest change of w' in one undamped iteration, in standard deviations of the Gibbs measure.
+      tolerance: on the largest change of w' in one undamped iteration, relative to its distance from the Gibbs
+        measure's mean plus one standard deviation.
       max_iterations: of the fixed point; a result that needed more says `converged=False`.
       damping: λ in (0, 1]; None adapts it (1 diverges for a standard deviation above 1).
       memory: past iterates used by Anderson acceleration; 0 for the plain damped iteration.
