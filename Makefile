@@ -64,7 +64,7 @@ endef
 
 .venv/.locked-%: requirements/%.lock | .venv/pyvenv.cfg
 	@echo "Installing requirements/$*.lock into .venv"
-	@if command -v uv >/dev/null; then uv pip install --quiet --python $(BIN)/python --require-hashes -r $<; \
+	@if command -v uv >/dev/null; then uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r $<; \
 	else $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip; \
 	    $(BIN)/python -m pip install --quiet --require-hashes -r $<; fi
 	@touch $@

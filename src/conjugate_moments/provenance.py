@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -27,12 +28,12 @@ def _version(name: str) -> str:
         return "absent"
 
 
-def provenance(config_fingerprint: str, *, seed: int | None = None, device: str = "cpu") -> dict[str, str]:
+def provenance(config_fingerprint: str, *, seeds: Sequence[int] = (), device: str = "cpu") -> dict[str, str]:
     """The record that goes beside every result, as text values only.
 
     Args:
       config_fingerprint: digest of the part of the configuration that the result depends on.
-      seed: the seed of the result's random draws; None for an exact result.
+      seeds: of the result's random draws; none for an exact result.
       device: what computed it.
     """
     from conjugate_moments import __version__
@@ -41,14 +42,13 @@ def provenance(config_fingerprint: str, *, seed: int | None = None, device: str 
         "package": __version__,
         "commit": commit(),
         "config": config_fingerprint,
-        "seed": "exact" if seed is None else str(seed),
+        "seeds": " ".join(map(str, seeds)) or "none: exact",
         "device": device,
         "python": platform.python_version(),
         **{name: _version(name) for name in LIBRARIES},
     }
 
 
-def merge(records: list[Mapping[str, str]]) -> dict[str, str]:
-    """One record for a result built from several: distinct values joined by a comma, in order of first appearance."""
-    keys = dict.fromkeys(key for record in records for key in record)
-    return {key: ", ".join(dict.fromkeys(r[key] for r in records if key in r)) for key in keys}
+def line(record: dict[str, str]) -> str:
+    """The record on one line, as JSON: a comment at the head of a text file, an entry of a figure's metadata."""
+    return f"provenance: {json.dumps(record)}"

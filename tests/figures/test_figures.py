@@ -44,7 +44,7 @@ EVERY = [gaussian, univariate, spread, convergence]
 @pytest.mark.parametrize("draw", EVERY)
 def test_files_are_the_same_byte_for_byte(draw, tmp_path):
     for name in "ab":
-        save(draw(), pdf=tmp_path / f"{name}.pdf", png=tmp_path / f"{name}.png", dpi=50)
+        save(draw(), pdf=tmp_path / f"{name}.pdf", png=tmp_path / f"{name}.png", dpi=50, comment="where from")
     for form in ("pdf", "png"):
         assert (tmp_path / f"a.{form}").read_bytes() == (tmp_path / f"b.{form}").read_bytes()
     assert b"/CreationDate" not in (tmp_path / "a.pdf").read_bytes()

@@ -73,7 +73,7 @@ def test_standard_error_over_seeds():
 
 def test_scores_survive_a_file(tmp_path):
     scores = [*over_seeds("law", "moment", "m", [0, 1], [0.1, 0.3], [0.0, 0.1]), *refuse("law", "conjugate", ["m"])]
-    write_scores(tmp_path / "scores.csv", scores)
+    write_scores(tmp_path / "scores.csv", scores, comment="where from")
     assert [repr(score) for score in read_scores(tmp_path / "scores.csv")] == [repr(score) for score in scores]
 
 
@@ -122,7 +122,7 @@ def test_slopes_of_a_stretched_normal_law(tmp_path):
         found = {score.metric: score.value for score in summarise("normal", factorization, sweep)}
         assert found["slope"] == pytest.approx(slope, abs=1e-8)
         assert found["ratio_middle"] == pytest.approx(1.0, abs=1e-8)
-        write_sweep(tmp_path / "sweep.csv", sweep)
+        write_sweep(tmp_path / "sweep.csv", sweep, comment="where from")
         assert read_sweep(tmp_path / "sweep.csv") == sweep
 
 

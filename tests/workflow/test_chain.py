@@ -76,6 +76,11 @@ def test_chain(checkout):
     assert {name for name in (*TABLES, *FIGURES) if not (out / name).stat().st_size} == set()
     assert r"uniform \& more" in (out / "tables/univariate.tex").read_text(encoding="utf-8")
 
+    # Every result says where it came from; what snakemake itself writes beside them does not.
+    ours = [path for path in contents(out) if path.parts[len(out.parts)] not in ("logs", "benchmarks")]
+    assert len(ours) > 40
+    assert [path for path in ours if b'"commit"' not in path.read_bytes().translate(None, b"\\\0")] == []
+
     assert to_run(checkout) == set()
 
     # The style: figures only. A solver: its fits and what follows from them. Undone, nothing.

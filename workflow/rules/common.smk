@@ -11,9 +11,7 @@ SCRIPTS = ROOT / "workflow" / "scripts"
 # Jobs import the package from this checkout, whatever is installed. Each is one thread on the CPU: more would only
 # compete with the other jobs.
 sys.path.insert(0, str(SOURCE))
-os.environ.update(
-    PYTHONPATH=os.pathsep.join([str(SOURCE), *filter(None, [os.getenv("PYTHONPATH")])])
-)
+os.environ.update(PYTHONPATH=os.pathsep.join([str(SOURCE), *filter(None, [os.getenv("PYTHONPATH")])]))
 os.environ.update(
     OMP_NUM_THREADS="1",
     OPENBLAS_NUM_THREADS="1",
@@ -27,13 +25,9 @@ os.environ.update(
 from conjugate_moments.config import ConfigError, SamplesEntry, fingerprint, validate
 
 try:
-    CONFIG = validate(
-        config, schema=ROOT / "workflow" / "schemas" / "config.schema.yaml", root=Path()
-    )
+    CONFIG = validate(config, schema=ROOT / "workflow" / "schemas" / "config.schema.yaml", root=Path())
 except ConfigError as error:
-    raise SystemExit(
-        str(error)
-    )  # a WorkflowError would say where in this file it was raised, in two more lines
+    raise SystemExit(str(error))  # a WorkflowError would say where in this file it was raised, in two more lines
 
 
 def batched(items, size):
@@ -85,10 +79,7 @@ def labels(laws):
 def planar_fits():
     """Law and factorisation of every fit in the plane, the only dimension where ellipses can be drawn."""
     return [
-        (name, method)
-        for name, law in CONFIG.gaussian.laws.items()
-        if len(law.mean) == 2
-        for method in FACTORIZATIONS
+        (name, method) for name, law in CONFIG.gaussian.laws.items() if len(law.mean) == 2 for method in FACTORIZATIONS
     ]
 
 
@@ -102,14 +93,26 @@ def univariate_law(wildcards):
     return CONFIG.univariate.laws[wildcards.law]
 
 
-def gaussian_fingerprint(wildcards):
-    """Digest of the entry of a Gaussian law, for provenance."""
-    return fingerprint(config["gaussian"]["laws"][wildcards.law])
+def digest(*paths):
+    """Digest of the parts of the configuration that a result depends on, for its provenance: dotted, with wildcards."""
+
+    def of(wildcards):
+        return fingerprint({path: part(path.format(**wildcards)) for path in paths})
+
+    return of
 
 
-def univariate_fingerprint(wildcards):
-    """Digest of the entry of a univariate law, for provenance."""
-    return fingerprint(config["univariate"]["laws"][wildcards.law])
+def solved(laws):
+    """What the factorisations of univariate laws depend on, for `digest`."""
+    return [*(f"univariate.laws.{law}" for law in laws), "univariate.tolerance", "univariate.max_iterations"]
+
+
+def part(path):
+    """The part of the configuration at a dotted path."""
+    found = config
+    for key in path.split("."):
+        found = found[key]
+    return found
 
 
 def observations(wildcards):
@@ -136,11 +139,7 @@ def code(script):
 @cache
 def imports(path):
     """Modules of the package that a file imports anywhere in it."""
-    nodes = [
-        node
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ImportFrom) and node.module
-    ]
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom) and node.module]
     names = {
         name
         for node in nodes
@@ -149,9 +148,5 @@ def imports(path):
             *(f"{node.module}.{alias.name}" for alias in node.names),
         ]
     }
-    paths = {
-        SOURCE / f"{name.replace('.', '/')}.py"
-        for name in names
-        if name.startswith("conjugate_moments.")
-    }
+    paths = {SOURCE / f"{name.replace('.', '/')}.py" for name in names if name.startswith("conjugate_moments.")}
     return {path for path in paths if path.is_file()}

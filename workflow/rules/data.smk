@@ -18,7 +18,7 @@ rule draw_gaussian:
         runtime=10,
     params:
         law=gaussian_law,
-        fingerprint=gaussian_fingerprint,
+        fingerprint=digest("gaussian.laws.{law}", "samples", "seeds"),
         seeds=CONFIG.seeds,
         samples=CONFIG.samples,
     script:
@@ -43,7 +43,7 @@ rule draw_univariate:
         runtime=10,
     params:
         law=univariate_law,
-        fingerprint=univariate_fingerprint,
+        fingerprint=digest("univariate.laws.{law}", "samples", "seeds"),
         seeds=CONFIG.seeds,
         samples=CONFIG.samples,
     script:

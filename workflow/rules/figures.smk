@@ -1,9 +1,6 @@
 rule plot_gaussian:
     input:
-        fits=[
-            out(f"fits/gaussian/{law}/{method}/fit.npz")
-            for law, method in planar_fits()
-        ],
+        fits=[out(f"fits/gaussian/{law}/{method}/fit.npz") for law, method in planar_fits()],
         sweep=out("fits/gaussian/scales.csv"),
         code=code("plot_gaussian.py"),
     output:
@@ -26,15 +23,14 @@ rule plot_gaussian:
     params:
         fits=planar_fits(),
         dpi=CONFIG.figures.dpi,
+        fingerprint=digest("gaussian", "figures"),
     script:
         "../scripts/plot_gaussian.py"
 
 
 rule plot_univariate:
     input:
-        profiles=lambda wildcards: expand(
-            out("metrics/univariate/{law}.npz"), law=PAGES[wildcards.page]
-        ),
+        profiles=lambda wildcards: expand(out("metrics/univariate/{law}.npz"), law=PAGES[wildcards.page]),
         code=code("plot_univariate.py"),
     output:
         pdf=out("figures/{page}.pdf"),
@@ -56,15 +52,14 @@ rule plot_univariate:
     params:
         labels=lambda wildcards: labels(PAGES[wildcards.page]),
         dpi=CONFIG.figures.dpi,
+        fingerprint=lambda wildcards: digest(*solved(PAGES[wildcards.page]), "figures")(wildcards),
     script:
         "../scripts/plot_univariate.py"
 
 
 rule plot_convergence:
     input:
-        fits=expand(
-            out("fits/univariate/{law}/conjugate/fit.npz"), law=CONFIG.univariate.laws
-        ),
+        fits=expand(out("fits/univariate/{law}/conjugate/fit.npz"), law=CONFIG.univariate.laws),
         traces=expand(
             out("fits/univariate/{law}/conjugate/trace.csv"),
             law=CONFIG.univariate.laws,
@@ -91,6 +86,7 @@ rule plot_convergence:
         labels=labels(CONFIG.univariate.laws),
         tolerance=CONFIG.univariate.tolerance,
         dpi=CONFIG.figures.dpi,
+        fingerprint=digest("univariate", "figures"),
     script:
         "../scripts/plot_convergence.py"
 
@@ -121,11 +117,8 @@ rule plot_spread:
         mem_mb=1000,
         runtime=5,
     params:
-        sweeps=[
-            (label, method)
-            for label in labels(CONFIG.spread.laws)
-            for method in FACTORIZATIONS
-        ],
+        sweeps=[(label, method) for label in labels(CONFIG.spread.laws) for method in FACTORIZATIONS],
         dpi=CONFIG.figures.dpi,
+        fingerprint=digest(*solved(CONFIG.spread.laws), "spread", "figures"),
     script:
         "../scripts/plot_spread.py"

@@ -22,7 +22,7 @@ rule fit_gaussian:
     params:
         factorizations=FACTORIZATIONS,
         law=gaussian_law,
-        fingerprint=gaussian_fingerprint,
+        fingerprint=digest("gaussian.laws.{law}"),
     script:
         "../scripts/fit_gaussian.py"
 
@@ -44,6 +44,7 @@ rule fit_gaussian_scales:
         runtime=5,
     params:
         scales=CONFIG.gaussian.scales.values().tolist(),
+        fingerprint=digest("gaussian.scales"),
         factorizations=FACTORIZATIONS,
     script:
         "../scripts/fit_gaussian_scales.py"
@@ -75,7 +76,7 @@ rule fit_univariate:
     params:
         factorizations=FACTORIZATIONS,
         law=univariate_law,
-        fingerprint=univariate_fingerprint,
+        fingerprint=digest(*solved(["{law}"])),
         tolerance=CONFIG.univariate.tolerance,
         max_iterations=CONFIG.univariate.max_iterations,
     script:
@@ -105,6 +106,9 @@ rule fit_spread:
         factorizations=FACTORIZATIONS,
         law=univariate_law,
         scales=CONFIG.spread.scales.values().tolist(),
+        fingerprint=digest(
+            "univariate.laws.{law}", "spread.scales", "univariate.tolerance", "univariate.max_iterations"
+        ),
         tolerance=CONFIG.univariate.tolerance,
         max_iterations=CONFIG.univariate.max_iterations,
     script:

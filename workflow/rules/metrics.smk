@@ -20,12 +20,14 @@ rule score_gaussian:
         runtime=10,
     params:
         seeds=CONFIG.seeds,
+        fingerprint=digest("gaussian.laws.{law}", "samples", "seeds"),
     script:
         "../scripts/score_gaussian.py"
 
 
 rule score_univariate:
     input:
+        observations=observations,
         fits=expand(
             out("fits/univariate/{{law}}/{factorization}/fit.npz"),
             factorization=FACTORIZATIONS,
@@ -34,6 +36,7 @@ rule score_univariate:
         code=code("score_univariate.py"),
     output:
         scores=out("metrics/univariate/{law}.csv"),
+        profile=out("metrics/univariate/{law}.npz"),
     log:
         out("logs/score_univariate/{law}.log"),
     benchmark:
@@ -45,7 +48,11 @@ rule score_univariate:
         mem_mb=1000,
         runtime=20,
     params:
+        law=univariate_law,
         seeds=CONFIG.seeds,
+        fingerprint=digest(
+            "univariate.laws.{law}", "univariate.tolerance", "univariate.max_iterations", "samples", "seeds"
+        ),
     script:
         "../scripts/score_univariate.py"
 
@@ -71,31 +78,8 @@ rule score_spread:
         runtime=5,
     params:
         factorizations=FACTORIZATIONS,
+        fingerprint=digest(
+            "univariate.laws.{law}", "spread.scales", "univariate.tolerance", "univariate.max_iterations"
+        ),
     script:
         "../scripts/score_spread.py"
-
-
-rule profile_univariate:
-    input:
-        observations=observations,
-        fits=expand(
-            out("fits/univariate/{{law}}/{factorization}/fit.npz"),
-            factorization=FACTORIZATIONS,
-        ),
-        code=code("profile_univariate.py"),
-    output:
-        profile=out("metrics/univariate/{law}.npz"),
-    log:
-        out("logs/profile_univariate/{law}.log"),
-    benchmark:
-        out("benchmarks/profile_univariate/{law}.tsv")
-    conda:
-        "../../environment.yml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        law=univariate_law,
-    script:
-        "../scripts/profile_univariate.py"

@@ -21,7 +21,8 @@ rule tabulate_gaussian:
         mem_mb=500,
         runtime=5,
     params:
-        fingerprint=fingerprint(config),
+        fingerprint=digest("gaussian", "samples", "seeds"),
+        seeds=CONFIG.seeds,
         experiment="gaussian",
         labels={law: law for law in CONFIG.gaussian.laws},
     script:
@@ -45,7 +46,8 @@ use rule tabulate_gaussian as tabulate_univariate with:
     benchmark:
         out("benchmarks/tabulate_univariate.tsv")
     params:
-        fingerprint=fingerprint(config),
+        fingerprint=digest("univariate", "samples", "seeds"),
+        seeds=CONFIG.seeds,
         experiment="univariate",
         labels={law: entry.label for law, entry in CONFIG.univariate.laws.items()},
 
@@ -67,6 +69,7 @@ use rule tabulate_gaussian as tabulate_spread with:
     benchmark:
         out("benchmarks/tabulate_spread.tsv")
     params:
-        fingerprint=fingerprint(config),
+        fingerprint=digest(*solved(CONFIG.spread.laws), "spread"),
+        seeds=[],
         experiment="spread",
         labels={law: CONFIG.univariate.laws[law].label for law in CONFIG.spread.laws},

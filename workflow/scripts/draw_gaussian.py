@@ -14,5 +14,5 @@ law = snakemake.params.law
 for seed, path in zip(snakemake.params.seeds, snakemake.output, strict=True):
     key = key_for(seed, "data", "gaussian", snakemake.wildcards.law)
     draws = draw_gaussian(law.mean, law.covariance, snakemake.params.samples, key=key)
-    record = provenance(snakemake.params.fingerprint, seed=seed)
+    record = provenance(snakemake.params.fingerprint, seeds=[seed])
     write_arrays(path, {"draws": draws, "provenance": json.dumps(record)})

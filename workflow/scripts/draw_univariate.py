@@ -15,5 +15,5 @@ law = law_from_entry(snakemake.params.law)
 for seed, path in zip(snakemake.params.seeds, snakemake.output, strict=True):
     keys = [key_for(seed, role, "univariate", snakemake.wildcards.law) for role in ("data", "noise floor")]
     draws, second = (draw_univariate(law, snakemake.params.samples, key=key) for key in keys)
-    record = provenance(snakemake.params.fingerprint, seed=seed)
+    record = provenance(snakemake.params.fingerprint, seeds=[seed])
     write_arrays(path, {"draws": draws, "second": second, "provenance": json.dumps(record)})

@@ -101,12 +101,12 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def save(figure: Figure, *, pdf: str | Path, png: str | Path, dpi: int) -> None:
-    """Write a figure as vectors and as a bitmap, without dates."""
+def save(figure: Figure, *, pdf: str | Path, png: str | Path, dpi: int, comment: str) -> None:
+    """Write a figure as vectors and as a bitmap, with a comment that says where it came from in place of dates."""
     with replacing(pdf) as temporary:
-        figure.savefig(temporary, metadata={"CreationDate": None})
+        figure.savefig(temporary, metadata={"CreationDate": None, "Subject": comment})
     with replacing(png) as temporary:
-        figure.savefig(temporary, dpi=dpi, metadata={"Software": None})
+        figure.savefig(temporary, dpi=dpi, metadata={"Software": None, "Comment": comment})
 
 
 def refused(axes: Axes, lines: list[str]) -> None:

@@ -30,6 +30,8 @@ IMAGES = 12  # of the bulk under w', at most
 SOLUTION_PANELS = 300  # beyond which panels are no longer halved
 GUESS_PANELS = 120  # for the guess, which need not be resolved where it is far from the solution
 COARSE_TOLERANCE = 1e-6  # of the iteration while panels are still being halved
+PATIENCE = 60  # iterations without progress before giving up; sooner where panels may be what is wrong
+COARSE_PATIENCE = 40
 
 
 EXTRA = 24  # panels of continuation on either side
@@ -185,7 +187,7 @@ def solve_conjugate(
     smallest = 1e-10 * std
     panels = refine(panels, unresolved, smallest=smallest, max_panels=GUESS_PANELS)
     levels = measure_levels(law, panels)
-    check_density(law, levels, std)
+    check_density(law, levels)
     # Moments from the panels replace the rough ones: a tilt over a wide gap between modes is costly to undo.
     centre = float(np.clip(levels.mean / (1 + levels.std ** (2 / 3)), *start.support))
     start = replace(start, centre=centre, scale=levels.std ** (1 / 3))
@@ -224,6 +226,7 @@ def _follow(
             memory=memory,
             tolerance=aim,
             max_iterations=max_iterations - len(changes),
+            patience=PATIENCE if aim == tolerance else COARSE_PATIENCE,
         )
         changes += result.changes
         final = aim == tolerance

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating]  # float64 throughout
 Density = TypeVar("Density")
 
-STALL = 60  # accelerated iterations without progress after which none is expected
-
 
 class Problem(Protocol[Density]):
     """One discretisation of the fixed point."""
@@ -96,6 +94,7 @@ def iterate(
     memory: int,
     tolerance: float,
     max_iterations: int,
+    patience: int = 60,
 ) -> FixedPoint[Density]:
     """Run the damped iteration from the slope `start` until its undamped change is at most `tolerance`.
 
@@ -106,6 +105,7 @@ def iterate(
       memory: past iterates that Anderson acceleration combines; 0 is the plain damped iteration.
       tolerance: on `changes`.
       max_iterations: evaluations of the update.
+      patience: accelerated iterations without progress after which none is expected.
     """
     slope, caution = start, 1.0
     changes: list[float] = []
@@ -127,7 +127,7 @@ def iterate(
         scale = np.maximum(spread + np.abs(image - mean), floor)
         changes.append(float(np.max(np.abs(gap / scale)[problem.relevant(density)])))
         converged = changes[-1] <= tolerance
-        stalled = memory and len(changes) > STALL and min(changes[-STALL:]) > 0.9 * min(changes[:-STALL])
+        stalled = memory and len(changes) > patience and min(changes[-patience:]) > 0.9 * min(changes[:-patience])
         lost = len(changes) > 20 and changes[-1] > 1e6
         if converged or stalled or lost or len(changes) >= max_iterations or not np.isfinite(changes[-1]):
             return FixedPoint(image, density, tuple(changes), converged)

@@ -21,6 +21,7 @@ from conjugate_moments.potentials.panels import (
 )
 
 MAX_PANELS = 1500
+SMALLEST = 1e-290  # densities below are, or come from, numbers that are stored with fewer digits
 # Tail mass below which levels come from the integrated density rather than the CDF, which may be 1 - F in disguise.
 TAIL = 1e-3
 
@@ -63,11 +64,12 @@ class Levels:
 
 
 def log_pdf(law: UnivariateLaw, y: Array) -> Array:
-    """Log density, by the law's own `logpdf` where it has one."""
+    """Log density, by the law's own `logpdf` where it has one; minus infinity where the density has lost digits."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
         if callable(own := getattr(law, "logpdf", None)):
             return np.asarray(own(y), dtype=np.float64)
-        return np.log(np.asarray(law.pdf(y), dtype=np.float64))
+        density = np.asarray(law.pdf(y), dtype=np.float64)
+        return np.log(np.where(density < SMALLEST, 0.0, density))
 
 
 def _integrated_tail(panels: Panels, log_density: Array, *, upper: bool) -> Array:
@@ -197,21 +199,25 @@ def bounded_end(law: UnivariateLaw, centre: float, scale: float, reach: float, *
     return centre + sign * distance
 
 
-def check_density(law: UnivariateLaw, levels: Levels, scale: float) -> None:
-    """Hold the density against the CDF on every panel wide enough to integrate over.
+def _masses(law: UnivariateLaw, panels: Panels, order: int) -> Array:
+    """Mass of each panel by Gauss-Legendre on the density, `[panels]`."""
+    points, weights = np.polynomial.legendre.leggauss(order)
+    density = np.asarray(law.pdf(panels.midpoints[:, None] + panels.half_widths[:, None] * points), dtype=np.float64)
+    if np.any(np.isnan(density)) or np.any(density < 0):
+        raise ValueError("law: pdf must be non-negative and not NaN on the support")
+    return panels.half_widths * (density @ weights)
+
+
+def check_density(law: UnivariateLaw, levels: Levels) -> None:
+    """Hold the density against the CDF on every panel that it can be integrated over.
 
     Raises:
       ValueError: if the density is NaN or negative, does not integrate to 1, or is not the CDF's derivative.
     """
-    points, weights = np.polynomial.legendre.leggauss(24)
-    panels = levels.panels
-    y = panels.midpoints[:, None] + panels.half_widths[:, None] * points
-    density = np.asarray(law.pdf(y), dtype=np.float64)
-    if np.any(np.isnan(density)) or np.any(density < 0):
-        raise ValueError("law: pdf must be non-negative and not NaN on the support")
-    wide = panels.half_widths > 1e-7 * scale
-    masses, expected = panels.half_widths * (density @ weights), levels.increments[:, -1]
-    error = float(np.abs(masses - expected)[wide].sum())
+    masses, rougher = (_masses(law, levels.panels, order) for order in (24, 16))
+    # Where the two rules differ the density is too steep to be integrated from its values, and nothing can be said.
+    told = ~(np.abs(masses - rougher) > 1e-3 * np.abs(masses) + 1e-9)
+    error = float(np.abs(masses - levels.increments[:, -1])[told].sum())
     if np.isnan(error):
         raise ValueError("law: its tails fall too fast for double precision within the bulk of its Gibbs measure")
     if error > 1e-4:

@@ -159,5 +159,5 @@ def solve_moment(law: UnivariateLaw) -> MomentMap:
 
     panels = refine(panels, unresolved, smallest=0.0)
     levels = measure_levels(law, panels)
-    check_density(law, levels, std)
+    check_density(law, levels)
     return _assemble(levels, mean, std, support)

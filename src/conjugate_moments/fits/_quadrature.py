@@ -67,9 +67,11 @@ def transport_residual(fit: UnivariateFactorization, law: UnivariateLaw) -> floa
     expected[upper] = isf(sf[upper]) if callable(isf) else law.ppf(1.0 - sf[upper])
     error = fit.transport(x.ravel()) - expected
     weights = (halves * _WEIGHTS * density / total).ravel()
-    # A law without `isf` knows no quantiles above 1 - 1e-16.
-    known = np.isfinite(error) & (weights > 0)
-    return float(np.sqrt(np.sum(weights[known] * error[known] ** 2)))
+    # Quantiles further out are beyond what some laws' own functions can do, and weigh nothing; without `isf` none is
+    # known above the last level before 1.
+    counted = np.minimum(cdf, sf) > 1e-17
+    counted &= callable(isf) | ~upper | (1.0 - sf < 1.0)
+    return float(np.sqrt(np.sum(weights[counted] * error[counted] ** 2))) if counted.any() else float("nan")
 
 
 def atoms_residual(cdf_at_breaks: Array, points: Array, weights: Array) -> float:

@@ -40,7 +40,8 @@ class Diagnostics:
       residual: W2 distance between the push-forward of the Gibbs measure and the law, by quadrature on points of its
         own, in the law's units.
       iterations: of the fixed point; 0 for a closed form.
-      converged: whether the iteration met its tolerance; True for a closed form.
+      converged: whether the iteration met its tolerance (a closed form has none) and the residual is below
+        `LARGEST_RESIDUAL` standard deviations.
       changes: largest change of w' in each iteration, relative to its distance from the Gibbs measure's mean plus one
         standard deviation.
       mean: of the law.
@@ -426,6 +427,7 @@ class MomentAtoms(UnivariateFactorization):
         }
 
 
+LARGEST_RESIDUAL = 1e-3  # standard deviations: with more, double precision cannot hold the law or its Gibbs measure
 _PENDING = Diagnostics(np.nan, 0, converged=False, changes=(), mean=np.nan, std=np.nan)
 
 
@@ -503,6 +505,7 @@ def _solve_law(
         fit = ConjugateUnivariate("conjugate", _PENDING, 0.0, levels, result.slope, support)
         changes, converged = result.changes, result.converged
     residual = _quadrature.transport_residual(fit, law)
+    converged = converged and residual <= LARGEST_RESIDUAL * std
     return _with(fit, Diagnostics(residual, len(changes), converged, changes, mean, std))
 
 

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from conjugate_moments.config import (
     Component,
@@ -64,6 +63,8 @@ def _law(entry: UnivariateEntry) -> UnivariateLaw | Array:
 
 
 def _frozen(entry: ScipyEntry | Component) -> Any:
+    from scipy import stats  # takes a second: for the jobs that need it
+
     return getattr(stats, entry.family)(**entry.parameters)
 
 

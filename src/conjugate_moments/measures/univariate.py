@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 Array = NDArray[np.floating]  # float64 throughout
 
@@ -81,16 +81,41 @@ class Mixture:
         return self._mix("sf", y)
 
     def ppf(self, t: ArrayLike) -> Array:
-        """Quantile, by bisection between the extreme quantiles of the components."""
+        """Quantile."""
         t = np.asarray(t, dtype=np.float64)
-        extremes = np.stack([c.ppf(t) for c in self.components])
+        return self._from_smaller_tail(t, 1 - t)  # 1 - t is exact where it counts, above 1/2
+
+    def isf(self, s: ArrayLike) -> Array:
+        """Point with mass `s` above it."""
+        s = np.asarray(s, dtype=np.float64)
+        return self._from_smaller_tail(1 - s, s)
+
+    def _from_smaller_tail(self, below: Array, above: Array) -> Array:
+        result = np.empty_like(below)
+        lower = below < above
+        result[lower] = self._invert(below[lower], upper=False)
+        result[~lower] = self._invert(above[~lower], upper=True)
+        return result
+
+    def _invert(self, mass: Array, *, upper: bool) -> Array:
+        """Points with this tail mass `[n]`: Newton between the extreme quantiles of the components, or bisection."""
+        extremes = np.stack([(c.isf if upper else c.ppf)(mass) for c in self.components])
         low, high = extremes.min(axis=0), extremes.max(axis=0)
-        for _ in range(80):
-            middle = (low + high) / 2
-            # From the side of the smaller tail: 1 - t is exact, cdf near 1 is not.
-            below = np.where(t < 0.5, self.cdf(middle) < t, self.sf(middle) > 1 - t)
-            low, high = np.where(below, middle, low), np.where(below, high, middle)
-        return high
+        x = (low + high) / 2
+        todo = np.flatnonzero(low < high)
+        for step in range(200):
+            here = x[todo]
+            excess = mass[todo] - self.sf(here) if upper else self.cdf(here) - mass[todo]
+            low[todo], high[todo] = np.where(excess < 0, here, low[todo]), np.where(excess < 0, high[todo], here)
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                newton = here - excess / self.pdf(here)
+            # Every third step bisects: across a gap the density says nothing of how far to go.
+            inside = (newton >= low[todo]) & (newton <= high[todo]) & (step % 3 != 2)
+            x[todo] = moved = np.where(inside, newton, (low[todo] + high[todo]) / 2)
+            todo = todo[(np.abs(moved - here) > 4e-16 * np.abs(here)) & (low[todo] < high[todo])]
+            if not todo.size:
+                break
+        return x
 
     def support(self) -> tuple[float, float]:
         """Hull of the components' supports."""
@@ -119,12 +144,12 @@ class PowerLaw:
         if not (np.isfinite(self.exponent) and self.exponent > 1):
             raise ValueError(f"exponent: expected a finite number > 1, found {self.exponent}")
 
-    @property
-    def _gibbs(self) -> Any:
-        return stats.gennorm(self.exponent, scale=self.exponent ** (1 / self.exponent))
-
     def _source(self, y: ArrayLike) -> Array:
         return np.sign(y) * np.abs(y) ** (self.exponent - 1)
+
+    def _level(self, y: ArrayLike) -> Array:
+        """|x|^p/p at the source x of y: gamma distributed with shape 1/p under the Gibbs measure."""
+        return np.abs(self._source(y)) ** self.exponent / self.exponent
 
     def pdf(self, y: ArrayLike) -> Array:
         """Density e^{-w(w'(y))} w''(y) / Z."""
@@ -135,20 +160,31 @@ class PowerLaw:
         p = self.exponent
         with np.errstate(divide="ignore"):
             stretch = np.log(p - 1) + special.xlogy(p - 2, np.abs(np.asarray(y, dtype=np.float64)))
-        return self._gibbs.logpdf(self._source(y)) + stretch
+        # ∫ e^{-|x|^p/p} dx = 2 p^{1/p} Γ(1 + 1/p)
+        return stretch - self._level(y) - np.log(2.0) - np.log(p) / p - special.gammaln(1 + 1 / p)
 
     def cdf(self, y: ArrayLike) -> Array:
         """Distribution function."""
-        return self._gibbs.cdf(self._source(y))
+        return self.sf(-np.asarray(y, dtype=np.float64))
 
     def sf(self, y: ArrayLike) -> Array:
         """Survival function."""
-        return self._gibbs.sf(self._source(y))
+        tail = special.gammaincc(1 / self.exponent, self._level(y)) / 2
+        return np.where(np.asarray(y) < 0, 1 - tail, tail)
 
     def ppf(self, t: ArrayLike) -> Array:
         """Quantile."""
-        source = self._gibbs.ppf(t)
-        return np.sign(source) * np.abs(source) ** (1 / (self.exponent - 1))
+        t = np.asarray(t, dtype=np.float64)
+        return np.where(t < 0.5, -self._upper(np.minimum(t, 0.5)), self._upper(np.minimum(1 - t, 0.5)))
+
+    def isf(self, s: ArrayLike) -> Array:
+        """Point with mass `s` above it."""
+        return -self.ppf(s)
+
+    def _upper(self, mass: Array) -> Array:
+        """The non-negative point with this mass, at most 1/2, above it."""
+        p = self.exponent
+        return (p * special.gammainccinv(1 / p, 2 * mass)) ** (1 / (p * (p - 1)))
 
     def support(self) -> tuple[float, float]:
         """The whole line."""
@@ -208,6 +244,12 @@ class Affine:
     def ppf(self, t: ArrayLike) -> Array:
         """Quantile."""
         return self.shift + self.scale * np.asarray(self.law.ppf(t), dtype=np.float64)
+
+    def isf(self, s: ArrayLike) -> Array:
+        """Point with mass `s` above it, by the law's own where it has one."""
+        own = getattr(self.law, "isf", None)
+        quantile = self.law.ppf(1 - np.asarray(s, dtype=np.float64)) if own is None else own(s)
+        return self.shift + self.scale * np.asarray(quantile, dtype=np.float64)
 
     def support(self) -> tuple[float, float]:
         """Image of the law's support."""

@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from conjugate_moments._files import write_text
 
@@ -73,15 +74,16 @@ def over_seeds(
     return [*each, Score(dataset, method, ALL, metric, float(np.mean(values)), error, float(np.mean(floors)))]
 
 
-def write_scores(path: str | Path, scores: Iterable[Score]) -> None:
-    """Write scores as CSV; NaN becomes an empty cell."""
+def write_scores(path: str | Path, scores: Iterable[Score], *, comment: str) -> None:
+    """Write scores as `write_rows` does."""
     header = [field.name for field in fields(Score)]
-    write_rows(path, header, (astuple(score) for score in scores))
+    write_rows(path, header, (astuple(score) for score in scores), comment=comment)
 
 
-def write_rows(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write CSV: floats with all their digits, NaN as an empty cell."""
+def write_rows(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[object]], *, comment: str) -> None:
+    """Write CSV under a comment line: floats with all their digits, NaN as an empty cell."""
     text = io.StringIO()
+    text.write(f"# {comment}\n")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows([_cell(value) for value in row] for row in rows)
@@ -89,9 +91,15 @@ def write_rows(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[
 
 
 def read_rows(path: str | Path) -> list[dict[str, str]]:
-    """Read CSV as one dictionary of texts per row."""
+    """Read CSV as one dictionary of texts per row; comment lines are left out."""
     with Path(path).open(encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle))
+        return list(csv.DictReader(row for row in handle if not row.startswith("#")))
+
+
+def read_columns(path: str | Path, *names: str) -> list[NDArray[np.float64]]:
+    """Read columns of numbers from CSV, one array `[rows]` each; an empty cell is NaN."""
+    rows = read_rows(path)
+    return [np.asarray([number(row[name]) for row in rows]) for name in names]
 
 
 def read_scores(path: str | Path) -> list[Score]:

@@ -68,9 +68,9 @@ def summarise(dataset: str, method: str, sweep: Sequence[Spread]) -> list[Score]
     return exact(dataset, method, dict(zip(SUMMARY, numbers, strict=True)))
 
 
-def write_sweep(path: str | Path, sweep: Sequence[Spread]) -> None:
+def write_sweep(path: str | Path, sweep: Sequence[Spread], *, comment: str) -> None:
     """Write a sweep as CSV."""
-    write_rows(path, [field.name for field in fields(Spread)], [astuple(point) for point in sweep])
+    write_rows(path, [field.name for field in fields(Spread)], [astuple(point) for point in sweep], comment=comment)
 
 
 def read_sweep(path: str | Path) -> list[Spread]:

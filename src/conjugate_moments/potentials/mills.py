@@ -7,6 +7,7 @@ integral itself underflows, so tails of mass e^{-1000} keep full relative accura
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import special
@@ -121,6 +122,15 @@ class LogConcaveDensity:
             log_cdf_mode,
         )
 
+    @cached_property
+    def _with_left(self) -> Array:
+        """Coefficients of the potential and of the left Mills ratio, `[2, panels, ORDER]`: evaluated in one go."""
+        return np.stack([self.potential.coefficients, self.left.coefficients])
+
+    @cached_property
+    def _with_right(self) -> Array:
+        return np.stack([self.potential.coefficients, self.right.coefficients])
+
     def _beyond(self, x: Array, w: Array, mills: Array | None, *, upper: bool) -> None:
         """Overwrite, in place, the entries of `w` and `mills` that lie beyond the panels with the continuation."""
         sign, edge = (1.0, self.panels.edges[-1]) if upper else (-1.0, self.panels.edges[0])
@@ -160,8 +170,7 @@ class LogConcaveDensity:
     def log_tail(self, x: Array, *, upper: bool) -> tuple[Array, Array]:
         """Log mass beyond `x` `[n]` on one side of the mode, and the Mills ratio there."""
         panel, t = self.panels.locate(x, side="right" if upper else "left")
-        w = evaluate(self.potential.coefficients[panel], t)
-        mills = evaluate((self.right if upper else self.left).coefficients[panel], t)
+        w, mills = evaluate((self._with_right if upper else self._with_left)[:, panel], t)
         end = self.support[1] if upper else self.support[0]
         if np.isfinite(end):
             # Rounding can take the ratio through 0 just before the end, where it equals the distance left.
@@ -192,23 +201,58 @@ class LogConcaveDensity:
                 result[chosen] = self._invert_tail(level[chosen], start[chosen], upper=upper)
         return result
 
+    def _node_tails(self, *, upper: bool) -> tuple[Array, Array]:
+        """Nodes on one side of the mode, outwards, and the log tail mass at each, decreasing: `[n]` both."""
+        mills = self.right if upper else self.left
+        inside = self.panels.edges[:-1] >= self.mode if upper else self.panels.edges[1:] <= self.mode
+        with np.errstate(divide="ignore", invalid="ignore"):
+            tails = np.log(mills.values[inside]) - self.potential.values[inside] - self.log_normaliser
+        nodes, tails = self.panels.nodes[inside].ravel(), np.nan_to_num(tails.ravel(), nan=-np.inf, neginf=-np.inf)
+        return (nodes, np.minimum.accumulate(tails)) if upper else (nodes[::-1], np.minimum.accumulate(tails[::-1]))
+
+    def _bracket(self, level: Array, *, upper: bool) -> tuple[Array, Array, Array]:
+        """Distances from the mode between which the log tail falls to `level` `[n]`, and a guess between them."""
+        nodes, tails = self._node_tails(upper=upper)
+        if not len(nodes):  # all mass on the other side
+            return np.zeros_like(level), np.full_like(level, np.inf), np.zeros_like(level)
+        distances = np.abs(nodes - self.mode)
+        after = np.searchsorted(-tails, -level)
+        inner, outer = np.clip(after - 1, 0, None), np.clip(after, None, len(nodes) - 1)
+        low, high = distances[inner], distances[outer]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.clip(np.nan_to_num((tails[inner] - level) / (tails[inner] - tails[outer]), nan=0.5), 0.0, 1.0)
+        guess = low + share * (high - low)
+        # Beyond the panels the potential is quadratic.
+        out = after == len(nodes)
+        slope = abs(self.slope[-1, -1] if upper else self.slope[0, 0])
+        curvature = self.right_curvature if upper else self.left_curvature
+        drop = tails[-1] - level[out]
+        guess[out] = distances[-1] + 2 * drop / (slope + np.sqrt(slope**2 + 2 * curvature * drop))
+        high[out] = np.inf
+        return low, high, guess
+
     def _invert_tail(self, level: Array, start: Array, *, upper: bool) -> Array:
         edge = self.support[1] if upper else self.support[0]
-        low, high = (self.mode, edge) if upper else (edge, self.mode)
         sign = 1.0 if upper else -1.0
-        x = np.clip(start, low, high)
+        low, high, guess = self._bracket(level, upper=upper)
+        high = np.minimum(high, abs(edge - self.mode))
+        near = sign * (start - self.mode)
+        distance = np.where((near >= low) & (near <= high), near, guess)
         todo = np.flatnonzero(np.isfinite(level))
-        x[np.isneginf(level)] = edge
+        x = self.mode + sign * distance
         for _ in range(60):
             here = x[todo]
             log_tail, mills = self.log_tail(here, upper=upper)
-            step = sign * mills * (log_tail - level[todo])
+            step = mills * (log_tail - level[todo])
             # At a bounded end the tail is 0 and Newton has no slope: step half-way back towards the mode.
             stuck = ~np.isfinite(step)
-            step[stuck] = (self.mode - here[stuck]) / 2
-            moved = np.clip(here + step, low, high)
-            x[todo] = moved
-            todo = todo[np.abs(moved - here) > 1e-14 * (np.abs(moved) + mills)]
+            step[stuck] = -distance[todo[stuck]] / 2
+            distance[todo] = np.clip(distance[todo] + step, low[todo], high[todo])
+            x[todo] = moved = self.mode + sign * distance[todo]
+            # Rounding of a log tail moves the point by as many Mills ratios.
+            rounding = 1e-14 * np.abs(moved) + (1e-14 + 4e-16 * np.abs(level[todo])) * mills
+            todo = todo[np.abs(moved - here) > rounding]
             if not todo.size:
                 break
-        return x
+        x[np.isneginf(level)] = edge
+        return np.clip(x, *self.support)

@@ -35,12 +35,12 @@ WEIGHTS = INTEGRATE_FROM_LEFT[-1]
 
 
 def evaluate(coefficients: Array, t: Array) -> Array:
-    """Clenshaw's sum of the Chebyshev series `coefficients` `[n, ORDER]` at `t` `[n]` in [-1, 1]."""
-    upper = np.zeros_like(t)
-    current = np.zeros_like(t)
-    for k in range(ORDER - 1, 0, -1):
-        current, upper = 2 * t * current - upper + coefficients[:, k], current
-    return t * current - upper + coefficients[:, 0]
+    """Clenshaw's sum of the Chebyshev series `coefficients` `[..., n, ORDER]` at `t` `[n]` in [-1, 1]."""
+    twice = 2 * t
+    current, upper = coefficients[..., -1], np.zeros(())
+    for k in range(ORDER - 2, 0, -1):
+        current, upper = twice * current - upper + coefficients[..., k], current
+    return t * current - upper + coefficients[..., 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,30 +126,32 @@ class PiecewiseFunction:
     def inverse(self, targets: ArrayLike) -> Array:
         """Points where this increasing function takes the values `targets`; ends of the interval for those beyond.
 
-        Bisection on the panel that brackets each target, finished by Newton steps kept inside the bracket.
+        Newton between the two nodes that bracket each target, from their secant, with bisection as its safeguard.
         """
         goals = np.asarray(targets, dtype=np.float64)
         flat = goals.ravel()
-        ends = np.maximum.accumulate(np.append(self.values[:, 0], self.values[-1, -1]))
-        panel = np.clip(np.searchsorted(ends, flat, side="right") - 1, 0, len(self.panels) - 1)
-        coefficients = self.coefficients[panel]
-        slopes = (self.values @ DIFFERENTIATE.T @ TO_COEFFICIENTS.T)[panel]
-        low, high = np.full_like(flat, -1.0), np.full_like(flat, 1.0)
-        t = np.zeros_like(flat)
+        known = np.maximum.accumulate(self.values.ravel())
+        at = np.clip(np.searchsorted(known, flat, side="right") - 1, 0, len(known) - 2)
+        panel, node = at // ORDER, np.minimum(at % ORDER, ORDER - 2)
+        slopes = self.values @ DIFFERENTIATE.T @ TO_COEFFICIENTS.T
+        low, high = NODES[node], NODES[node + 1]
+        below, above = known[panel * ORDER + node], known[panel * ORDER + node + 1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            t = np.clip(np.nan_to_num(low + (high - low) * (flat - below) / (above - below)), low, high)
+        todo = np.arange(len(flat))
         for step in range(60):
-            gap = evaluate(coefficients, t) - flat
-            low, high = np.where(gap < 0, t, low), np.where(gap < 0, high, t)
+            here, last = panel[todo], t[todo]
+            gap = evaluate(self.coefficients[here], last) - flat[todo]
+            low[todo], high[todo] = np.where(gap < 0, last, low[todo]), np.where(gap < 0, high[todo], last)
             with np.errstate(divide="ignore", invalid="ignore"):
-                newton = t - gap / evaluate(slopes, t)
-            middle = (low + high) / 2
+                newton = last - gap / evaluate(slopes[here], last)
             # Every third step bisects, so that flat stretches cannot stall Newton.
-            inside = (newton >= low) & (newton <= high) & (step % 3 != 2)
-            moved = np.where(inside, newton, middle)
-            done = np.all((np.abs(moved - t) <= 4e-16) | (high - low <= 4e-16))
-            t = moved
-            if done:
+            inside = (newton >= low[todo]) & (newton <= high[todo]) & (step % 3 != 2)
+            t[todo] = moved = np.where(inside, newton, (low[todo] + high[todo]) / 2)
+            todo = todo[(np.abs(moved - last) > 4e-16) & (high[todo] - low[todo] > 4e-16)]
+            if not todo.size:
                 break
-        t = np.where(flat <= ends[0], -1.0, np.where(flat >= ends[-1], 1.0, t))
+        t = np.where(flat <= known[0], -1.0, np.where(flat >= known[-1], 1.0, t))
         points = self.panels.midpoints[panel] + self.panels.half_widths[panel] * t
         points = np.where(t == -1.0, self.panels.edges[panel], np.where(t == 1.0, self.panels.edges[panel + 1], points))
         return points.reshape(goals.shape)
