@@ -6,7 +6,8 @@ UPGRADE ?=
 
 BIN := .venv/bin
 LOCKS := cpu cuda12 dev
-CHAIN := PATH="$(CURDIR)/$(BIN):$$PATH" snakemake
+# With a GPU the trained fits run there; the default is the CPU even where JAX would find one.
+CHAIN := PATH="$(CURDIR)/$(BIN):$$PATH" $(if $(filter cpu,$(DEVICE)),,JAX_PLATFORMS=cuda) snakemake
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -17,7 +18,7 @@ reproduce: .venv/.locked-$(DEVICE) .venv/.editable ## every table, figure and th
 	$(call run_chain,results,)
 
 paper: .venv/.locked-$(DEVICE) .venv/.editable ## the same at full scale from config/paper.yaml (with a GPU: DEVICE=cuda12)
-	$(call run_chain,results/paper,--configfile config/paper.yaml --replace-workflow-config)
+	$(call run_chain,results/paper,--configfile config/paper.yaml --replace-workflow-config$(if $(filter cpu,$(DEVICE)),, --resources gpu=1))
 
 smoke: .venv/.locked-$(DEVICE) .venv/.editable ## the same at the smallest scale from config/smoke.yaml, to see that the chain runs
 	$(call run_chain,results/smoke,--configfile config/smoke.yaml --replace-workflow-config)

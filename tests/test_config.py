@@ -18,12 +18,15 @@ from hypothesis import strategies as st
 
 from conjugate_moments import config as records
 from conjugate_moments.config import Config, ConfigError, Scales, fingerprint, load, read_samples, validate
+from conjugate_moments.settings import METHODS, TrainingSettings
 
 ROOT = Path(__file__).parents[1]
 FILES = {name: ROOT / "config" / f"{name}.yaml" for name in ("config", "smoke", "paper")}
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
 SMOKE = yaml.safe_load(FILES["smoke"].read_text(encoding="utf-8"))
 LAWS = "univariate.laws"
+DIMENSIONS = "learning.truth.dimensions"
+TRAINING = SMOKE["learning"]["planar"]["training"]
 DELETE = object()
 
 
@@ -88,6 +91,9 @@ def test_records_mirror_the_file():
     mixture = config.univariate.laws["bimodal"]
     assert isinstance(mixture, records.MixtureEntry)
     assert mixture.components[0] == records.Component("norm", {"loc": -3.0, "scale": 0.5})
+    training = TrainingSettings.from_dict(TRAINING)
+    assert config.learning.planar == records.Planar(tuple(SMOKE["learning"]["planar"]["laws"]), training)
+    assert config.learning.truth.dimensions == (records.TruthDimension(2, training),)
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.samples = 3  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -96,6 +102,22 @@ def test_numbers_become_those_of_the_record():
     config = validate(changed(("samples", 2000.0), ("gaussian.scales.largest", 10)), schema=SCHEMA, root=ROOT)
     assert type(config.samples) is int
     assert type(config.gaussian.scales.largest) is float
+
+
+def test_samples_may_be_just_enough_for_the_largest_dimension():
+    entries = [{"dimension": d, "training": TRAINING} for d in (256, 2)]
+    config = validate(changed((DIMENSIONS, entries), ("learning.samples", 2560)), schema=SCHEMA, root=ROOT)
+    assert [entry.dimension for entry in config.learning.truth.dimensions] == [256, 2]
+
+
+@pytest.mark.parametrize("end", ["minimum", "maximum"])
+def test_training_takes_both_ends_of_every_range(end):
+    rules = SCHEMA["$defs"]["training"]["properties"]
+    numbers = {key: rule[end] for key, rule in rules.items() if key != "widths"}
+    widths = [rules["widths"]["items"][end]] * rules["widths"][{"minimum": "minItems", "maximum": "maxItems"}[end]]
+    training = {**numbers, "widths": widths}
+    config = validate(changed(("learning.planar.training", training)), schema=SCHEMA, root=ROOT)
+    assert config.learning.planar.training.to_dict() == training
 
 
 def test_schema_may_be_a_path():
@@ -181,6 +203,11 @@ def test_records_do_not_drift_from_the_schema():
     for name, entry in {**own, "scipy_law": records.ScipyEntry}.items():
         compare(entry, SCHEMA["$defs"][name], name)
     assert {*records.OWN_FAMILIES.values(), records.ScipyEntry} == set(get_args(records.UnivariateEntry))
+
+
+def test_methods_are_those_that_are_trained_and_the_affine_one():
+    methods = SCHEMA["properties"]["learning"]["properties"]["methods"]["items"]["enum"]
+    assert methods == ["affine", *METHODS]
 
 
 def test_readme_names_every_key():
@@ -347,6 +374,69 @@ FAULTS = {
         changed(("spread.laws", ["uniform", "unimodal"])),
         "spread.laws[1]: found 'unimodal', allowed: a name in univariate.laws (uniform, bimodal, quartic); "
         "did you mean bimodal?",
+    ),
+    "unknown planar law": (
+        changed(("learning.planar.laws", ["circles", "spirals"])),
+        "learning.planar.laws[1]: found 'spirals', allowed: one of circles, moons, s_curve, swiss_roll, checkerboard, "
+        "diagonal_checkerboard, eight_gaussians, pinwheel, two_spirals; did you mean two_spirals?",
+    ),
+    "no planar law": (
+        changed(("learning.planar.laws", [])),
+        "learning.planar.laws: found [], allowed: a list of 1 or more different values, each one of circles, moons, ",
+    ),
+    "unknown method": (
+        changed(("learning.methods.1", "cmfmen")),
+        "learning.methods[1]: found 'cmfmen', allowed: one of affine, cmfgen, monge, moment; did you mean cmfgen?",
+    ),
+    "method twice": (
+        changed(("learning.methods", ["monge", "monge"])),
+        "learning.methods: found ['monge', 'monge'], allowed: a list of 1 or more different values, each one of affine",
+    ),
+    "unknown family of potentials": (
+        changed(("learning.truth.families", ["products"])),
+        "learning.truth.families[0]: found 'products', allowed: one of product, log_sum_exp, curved, multimodal; "
+        "did you mean product?",
+    ),
+    "one seed of the fits": (
+        changed(("learning.seeds", [1])),
+        "learning.seeds: found [1], allowed: a list of 2 to 100 different values, each an integer >= 0 and <= 42949672",
+    ),
+    "too many points": (
+        changed(("learning.points", 3001)),
+        "learning.points: found 3001, allowed: an integer >= 100 and <= 3000",
+    ),
+    "no dimension": (
+        changed((DIMENSIONS, [])),
+        "truth.dimensions: found [], allowed: a list of 1 or more mappings with the keys dimension, training",
+    ),
+    "odd dimension": (
+        changed((f"{DIMENSIONS}.0.dimension", 3)),
+        "learning.truth.dimensions[0].dimension: found 3, allowed: an even integer >= 2 and <= 256",
+    ),
+    "dimension too large": (
+        changed((f"{DIMENSIONS}.0.dimension", 258)),
+        "learning.truth.dimensions[0].dimension: found 258, allowed: an even integer >= 2 and <= 256",
+    ),
+    "dimension twice": (
+        changed((DIMENSIONS, [{"dimension": d, "training": TRAINING} for d in (4, 2, 4.0)])),
+        "learning.truth.dimensions[2].dimension: found 4, allowed: a dimension that no entry before has",
+    ),
+    "too few samples": (
+        changed((DIMENSIONS, [{"dimension": d, "training": TRAINING} for d in (2, 16)]), ("learning.samples", 159)),
+        "learning.samples: found 159, allowed: an integer >= 160, 10 per dimension of the largest, 16",
+    ),
+    "no training": (
+        changed(("learning.planar.training", DELETE)),
+        "learning.planar.training: found nothing, allowed: a mapping with the keys steps, batch, learning_rate, widths",
+    ),
+    "unknown setting": (
+        changed(("learning.planar.training.width", [16])),
+        "learning.planar.training.width: found the unknown key 'width', allowed: steps, batch, learning_rate, widths, "
+        "smoothing, slope, quadratic, moves, tolerance, conjugate_steps; did you mean widths?",
+    ),
+    "no hidden layer": (
+        changed(("learning.planar.training.widths", [])),
+        "training.widths: found [], allowed: a list of 1 to 8 values, each an integer >= 1 and <= 4096",
     ),
     "scales in reverse": (
         changed(("spread.scales.smallest", 20.0)),

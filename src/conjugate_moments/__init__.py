@@ -9,29 +9,39 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from conjugate_moments.fits.gaussian import GaussianFactorization, fit_gaussian
     from conjugate_moments.fits.product import ProductFactorization, fit_product
+    from conjugate_moments.fits.result import FitResult, load
+    from conjugate_moments.fits.samples import fit_samples
     from conjugate_moments.fits.univariate import UnivariateFactorization, fit_univariate, load_univariate
     from conjugate_moments.measures.univariate import Mixture, PowerLaw, UnivariateLaw
+    from conjugate_moments.settings import TrainingSettings
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "FitResult",
     "GaussianFactorization",
     "Mixture",
     "PowerLaw",
     "ProductFactorization",
+    "TrainingSettings",
     "UnivariateFactorization",
     "UnivariateLaw",
     "fit_gaussian",
     "fit_product",
+    "fit_samples",
     "fit_univariate",
+    "load",
     "load_univariate",
 ]
 
 _MODULES = {
     "fits.gaussian": ("GaussianFactorization", "fit_gaussian"),
     "fits.product": ("ProductFactorization", "fit_product"),
+    "fits.result": ("FitResult", "load"),
+    "fits.samples": ("fit_samples",),
     "fits.univariate": ("UnivariateFactorization", "fit_univariate", "load_univariate"),
     "measures.univariate": ("Mixture", "PowerLaw", "UnivariateLaw"),
+    "settings": ("TrainingSettings",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,16 @@ from scipy import special
 
 if TYPE_CHECKING:
     import jax
+
+
+def key_for(seed: int, *names: str) -> jax.Array:
+    """A key of its own for every seed and sequence of names, the same on every machine."""
+    import jax
+
+    key = jax.random.key(seed)
+    for name in names:
+        key = jax.random.fold_in(key, zlib.crc32(name.encode()))  # hash() would change from process to process
+    return key
 
 
 def uniform(key: jax.Array, shape: tuple[int, ...]) -> NDArray[np.float64]:

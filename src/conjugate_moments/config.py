@@ -21,12 +21,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast, get_args, get_origin, get
 import numpy as np
 from numpy.typing import NDArray
 
+from conjugate_moments.settings import TrainingSettings
+
 if TYPE_CHECKING:
     from jsonschema import ValidationError
 
 KeyPath = tuple[Any, ...]
 
 FEWEST_SAMPLES = 10
+FEWEST_PER_DIMENSION = 10
 DEEPEST = 20  # levels of nesting; the schema has 8
 LONGEST = 60  # characters of a value quoted in a message
 WEIGHT_TOLERANCE = 1e-12
@@ -132,6 +135,43 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Planar:
+    """Experiment 3: names of the planar laws, and how a network is trained on each."""
+
+    laws: tuple[str, ...]
+    training: TrainingSettings
+
+
+@dataclass(frozen=True)
+class TruthDimension:
+    """A dimension, and how the networks in it are trained."""
+
+    dimension: int
+    training: TrainingSettings
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Experiment 7: families of potentials that are known, and the dimensions in which they are learned."""
+
+    families: tuple[str, ...]
+    dimensions: tuple[TruthDimension, ...]
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Experiments 3 and 7: `samples` and `points` are per seed, `epsilon` in squared units of the data."""
+
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    samples: int
+    points: int
+    epsilon: float
+    planar: Planar
+    truth: Truth
+
+
+@dataclass(frozen=True)
 class Figures:
     """How figures are drawn; `dpi` in dots per inch."""
 
@@ -148,6 +188,7 @@ class Config:
     gaussian: Gaussian
     univariate: Univariate
     spread: Spread
+    learning: Learning
     figures: Figures
 
 
@@ -182,6 +223,7 @@ def validate(config: object, *, schema: Mapping[str, Any] | Path | str, root: Pa
     _check_gaussian(record.gaussian)
     _check_univariate(record.univariate, config)
     _check_spread(record)
+    _check_learning(record.learning)
     return record
 
 
@@ -342,6 +384,8 @@ def _refuse_schema(error: ValidationError, schema: Mapping[str, Any]) -> NoRetur
             _refuse((*path, missing), "nothing", _allowed(rules["properties"][missing], schema))
         case "format":
             _refuse_family(path, str(found), rules)
+        case "enum":
+            _refuse(path, _quote(found), _allowed(rules, schema), _closest(found, rules["enum"]))
         case _:
             _refuse(path, _quote(found), _allowed(rules, schema), _number_hint(found, rules))
 
@@ -363,6 +407,8 @@ def _allowed(rules: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
         return rules["title"]
     if "const" in rules:
         return str(rules["const"])
+    if "enum" in rules:
+        return f"one of {_listed(rules['enum'])}"
     match rules["type"]:
         case "array":
             different = "different " if rules.get("uniqueItems") else ""
@@ -506,6 +552,18 @@ def _check_spread(config: Config) -> None:
             allowed = f"a name in univariate.laws ({_listed(known)})"
             _refuse(("spread", "laws", index), _quote(name), allowed, _closest(name, known))
     _check_scales(("spread", "scales"), config.spread.scales)
+
+
+def _check_learning(learning: Learning) -> None:
+    dimensions = [entry.dimension for entry in learning.truth.dimensions]
+    for index, d in enumerate(dimensions):
+        if d in dimensions[:index]:
+            path = ("learning", "truth", "dimensions", index, "dimension")
+            _refuse(path, str(d), "a dimension that no entry before has")
+    fewest = FEWEST_PER_DIMENSION * max(dimensions)
+    if learning.samples < fewest:
+        allowed = f"an integer >= {fewest}, {FEWEST_PER_DIMENSION} per dimension of the largest, {max(dimensions)}"
+        _refuse(("learning", "samples"), str(learning.samples), allowed)
 
 
 @cache

@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+from matplotlib.collections import PathCollection
 from matplotlib.text import Text
 
 from conjugate_moments.figures.convergence import Trace, plot_convergence
 from conjugate_moments.figures.gaussian import Panel, plot_gaussian
+from conjugate_moments.figures.planar import MethodDraws, PlanarPanel, plot_failures, plot_planar
 from conjugate_moments.figures.spread import Sweep, plot_spread
-from conjugate_moments.figures.style import COLUMN, LAW, METHODS, PAGE, TALLEST, save
+from conjugate_moments.figures.style import COLUMN, LAW, LEARNED, METHODS, PAGE, TALLEST, save
+from conjugate_moments.figures.truth import TruthCurve, plot_truth
 from conjugate_moments.figures.univariate import plot_univariate
 
 X = np.linspace(-1, 1, 11)
@@ -38,7 +41,36 @@ def univariate(rows=12, converged=True):
     return plot_univariate([("a law with a long name", profile)] * rows)
 
 
-EVERY = [gaussian, univariate, spread, convergence]
+def draws(spread=1.0, unconverged=3, grid=True):
+    points = np.random.default_rng(0).normal(size=(50, 2))
+    generated = 2 + spread * points
+    generated[:unconverged] = np.nan
+    return MethodDraws(points, generated, np.stack([points[:4], points[4:8]]) if grid else None, points[:, 0] > 1)
+
+
+def page(rows, **methods):
+    methods = methods or {"cmfgen": draws(), "monge": draws(spread=1.1, grid=False)}
+    return [PlanarPanel("a law with a long name", 2 + draws().source, methods)] * rows
+
+
+def planar(rows=2):
+    return plot_planar(page(rows))
+
+
+def failures(rows=2):
+    return plot_failures(page(rows))
+
+
+def truth(status="converged"):
+    maps = [
+        TruthCurve(family, method, 2 * SCALES, SCALES, SCALES / 9, ["converged", "converged", status])
+        for family in ("one", "other")
+        for method in ("affine", "cmfgen")
+    ]
+    return plot_truth(maps, maps[:2])
+
+
+EVERY = [gaussian, univariate, spread, convergence, planar, failures, truth]
 
 
 @pytest.mark.parametrize("draw", EVERY)
@@ -63,6 +95,12 @@ def test_every_measure_has_its_own_colour():
     assert len({LAW.color, *(look.color for look in METHODS.values())}) == 3
 
 
+def test_learned_methods_differ_in_colour_and_dashes_and_keep_the_colour_of_their_measure():
+    assert len({LAW.color, *(look.color for look in LEARNED.values())}) == len(LEARNED) + 1
+    assert len({look.linestyle for look in LEARNED.values()}) == len(LEARNED)
+    assert (LEARNED["cmfgen"].color, LEARNED["moment"].color) == (METHODS["conjugate"].color, METHODS["moment"].color)
+
+
 def test_panels_of_gaussians_share_limits_and_need_no_law_in_the_plane():
     first, second, *_ = gaussian().axes
     assert first.get_xlim() == second.get_xlim()
@@ -75,8 +113,94 @@ def test_panels_of_gaussians_share_limits_and_need_no_law_in_the_plane():
         lambda: spread(np.array([np.nan, 1.0, np.nan])),
         lambda: convergence(converged=False),
         lambda: univariate(rows=1, converged=False),
+        lambda: truth("unconverged"),
+        lambda: plot_planar([*page(1), *page(1, cmfgen=draws())]),
     ],
 )
 def test_fits_that_did_not_converge_are_named(figure):
     texts = [text.get_text() for text in figure().findobj(Text)]
     assert any(text.startswith("not converged:") for text in texts)
+
+
+def clouds(axes):
+    """Points drawn in an axes."""
+    return sum(len(cloud.get_offsets()) for cloud in axes.collections if isinstance(cloud, PathCollection))
+
+
+def limits(axes):
+    return (*axes.get_xlim(), *axes.get_ylim())
+
+
+def test_planar_draws_that_did_not_converge_are_left_out_and_counted():
+    data, _, generated, _, _ = planar(rows=1).axes
+    assert clouds(data) == 50
+    assert clouds(generated) == 47
+    assert "6.0% unconverged" in [text.get_text() for text in generated.texts]
+    _, failed, _ = failures(rows=1).axes
+    assert clouds(failed) == 47
+
+
+def test_planar_panels_that_are_compared_share_limits():
+    first = draws()
+    other = MethodDraws(5 * first.source, 3 * first.source, first.grid)
+    data, source, generated, grid, other_source, other_generated, other_grid = plot_planar(
+        page(1, cmfgen=first, monge=other)
+    ).axes
+    assert len({limits(axes) for axes in (data, generated, grid, other_generated, other_grid)}) == 1
+    assert limits(source) == limits(other_source)
+    assert limits(source) != limits(data)
+    assert all(axes.get_aspect() == 1 for axes in (data, source))
+
+
+def test_planar_draws_outside_the_limits_are_counted():
+    far = draws(unconverged=0).generated + np.where(np.arange(50) < 5, 100.0, 0.0)[:, None]
+    *_, generated = plot_planar(page(1, monge=MethodDraws(draws().source, far))).axes
+    assert "10% outside" in [text.get_text() for text in generated.texts]
+
+
+def test_points_off_the_support_are_marked_and_their_share_of_what_converged_is_the_title():
+    off = np.arange(50) < 13  # of which three did not converge
+    generated = np.random.default_rng(0).normal(size=(50, 2))
+    generated[:3] = np.nan
+    _, panel = plot_failures(page(1, monge=MethodDraws(generated, generated, off=off))).axes
+    assert [len(cloud.get_offsets()) for cloud in panel.collections] == [37, 10]
+    assert panel.get_title() == "Monge: 21% off"
+
+
+def test_a_method_of_which_nothing_converged_is_drawn_as_such():
+    nothing = np.full((50, 2), np.nan)
+    panels = page(1, monge=MethodDraws(nothing, nothing, off=np.zeros(50, bool)))
+    for figure in (plot_planar(panels), plot_failures(panels)):
+        assert "100% unconverged" in [text.get_text() for text in figure.axes[-1].texts]
+
+
+def test_nine_laws_fit_a_page():
+    many = {"cmfgen": draws()} | dict.fromkeys(["monge", "moment", "affine", "w2dual"], draws(grid=False))
+    for figure in (planar(9), failures(9), plot_planar(page(9, **many))):
+        assert COLUMN <= figure.get_figwidth() <= PAGE
+        assert figure.get_figheight() <= TALLEST
+
+
+@pytest.mark.parametrize("rows", [0, 10])
+def test_planar_figures_are_one_page(rows):
+    with pytest.raises(ValueError, match="1 to 9 laws"):
+        planar(rows)
+
+
+def test_failures_need_to_know_what_is_off():
+    with pytest.raises(ValueError, match="off"):
+        plot_failures(page(1, monge=MethodDraws(draws().source, draws().source)))
+
+
+def test_truth_panels_share_limits_and_leave_out_what_did_not_converge():
+    first, second, below, _ = truth("unconverged").axes
+    assert limits(first) == limits(second)
+    assert [label.get_text() for label in below.get_xticklabels()] == ["1", "2", "4"]
+    assert all(np.isnan(container[0].get_ydata()[-1]) for container in first.containers)
+
+
+def test_truth_is_drawn_without_sources_or_when_nothing_converged_but_not_empty():
+    curve = TruthCurve("one", "cmfgen", 2 * SCALES, SCALES, SCALES, ["unconverged"] * 3)
+    assert len(plot_truth([curve], []).axes) == 1
+    with pytest.raises(ValueError, match="curves_map"):
+        plot_truth([], [curve])

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from conjugate_moments._random import key_for
 from conjugate_moments.fits.gaussian import fit_gaussian
 from conjugate_moments.fits.univariate import fit_univariate
-from conjugate_moments.metrics.draws import draw_gaussian, draw_univariate, key_for
+from conjugate_moments.metrics.draws import draw_gaussian, draw_univariate
 from conjugate_moments.metrics.gaussian import score_gaussian
 from conjugate_moments.metrics.moments import cov_error, mean_error, rms_std
 from conjugate_moments.metrics.profiles import profile

@@ -12,6 +12,18 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+TRAINING = {
+    "steps": 20,
+    "batch": 16,
+    "learning_rate": 5.0e-3,
+    "widths": [4],
+    "smoothing": 0.05,
+    "slope": 2.0,
+    "quadratic": 0.5,
+    "moves": 1,
+    "tolerance": 1.0e-3,
+    "conjugate_steps": 50,
+}
 CONFIG = {
     "output": "out",
     "seeds": [0, 1],
@@ -29,12 +41,21 @@ CONFIG = {
         },
     },
     "spread": {"laws": ["uniform"], "scales": {"smallest": 0.5, "largest": 2.0, "count": 3}},
+    "learning": {
+        "methods": ["affine", "cmfgen"],
+        "seeds": [0, 1],
+        "samples": 200,
+        "points": 100,
+        "epsilon": 0.1,
+        "planar": {"laws": ["circles"], "training": TRAINING},
+        "truth": {"families": ["product"], "dimensions": [{"dimension": 2, "training": TRAINING}]},
+    },
     "figures": {"dpi": 50},
 }
-TABLES = [f"tables/{name}.{form}" for name in ("gaussian", "univariate", "spread") for form in ("csv", "md", "tex")]
-FIGURES = [
-    f"figures/{name}.{form}" for name in ("gaussian", "univariate", "convergence", "spread") for form in ("pdf", "png")
-]
+EXPERIMENTS = ("gaussian", "univariate", "spread", "planar", "truth")
+PICTURES = ("gaussian", "univariate", "convergence", "spread", "planar", "failures", "truth")
+TABLES = [f"tables/{name}.{form}" for name in EXPERIMENTS for form in ("csv", "md", "tex")]
+FIGURES = [f"figures/{name}.{form}" for name in PICTURES for form in ("pdf", "png")]
 
 
 @pytest.fixture
@@ -85,7 +106,7 @@ def test_chain(checkout):
 
     # The style: figures only. A solver: its fits and what follows from them. Undone, nothing.
     with edited(checkout, "figures/style.py"):
-        assert to_run(checkout) == {"plot_gaussian", "plot_univariate", "plot_convergence", "plot_spread"}
+        assert to_run(checkout) == {f"plot_{name}" for name in PICTURES} - {"plot_failures"}
     with edited(checkout, "fits/gaussian.py"):
         assert {"fit_gaussian", "score_gaussian", "tabulate_gaussian"} <= to_run(checkout)
 

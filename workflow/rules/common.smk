@@ -16,7 +16,7 @@ os.environ.update(
     OMP_NUM_THREADS="1",
     OPENBLAS_NUM_THREADS="1",
     MKL_NUM_THREADS="1",
-    JAX_PLATFORMS="cpu",
+    JAX_PLATFORMS=os.getenv("JAX_PLATFORMS", "cpu"),
     # Every job that draws would compile the same generator anew.
     JAX_COMPILATION_CACHE_DIR=str(Path(".snakemake/jax").resolve()),
     JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
@@ -36,7 +36,7 @@ def batched(items, size):
     return [items[first : first + size] for first in range(0, len(items), size)]
 
 
-EXPERIMENTS = ["gaussian", "univariate", "spread"]
+EXPERIMENTS = ["gaussian", "univariate", "spread", "planar", "truth"]
 FACTORIZATIONS = ["moment", "conjugate"]
 LAWS_PER_PAGE = 12
 # Figures of the univariate laws, by name, and the laws on each.
@@ -46,7 +46,20 @@ PAGES = {
 }
 
 
+# Laws whose potential is learned: planar ones by name, those of known potential by family and dimension.
+TRUTHS = {
+    f"{family}_d{entry.dimension}": (family, entry)
+    for family in CONFIG.learning.truth.families
+    for entry in CONFIG.learning.truth.dimensions
+}
+LEARNED = [*CONFIG.learning.planar.laws, *TRUTHS]
+
+
 wildcard_constraints:
+    learned="|".join(LEARNED),
+    planar="|".join(CONFIG.learning.planar.laws),
+    method="|".join(CONFIG.learning.methods),
+    seed="|".join(map(str, CONFIG.learning.seeds)),
     law="|".join([*CONFIG.gaussian.laws, *CONFIG.univariate.laws]),
     page="|".join(PAGES),
 
@@ -67,7 +80,7 @@ def tables():
 
 def figures():
     """Every figure, as vectors and as a bitmap."""
-    names = ["gaussian", *PAGES, "convergence", "spread"]
+    names = ["gaussian", *PAGES, "convergence", "spread", "planar", "failures", "truth"]
     return expand(out("figures/{name}.{form}"), name=names, form=["pdf", "png"])
 
 
@@ -83,6 +96,18 @@ def planar_fits():
     ]
 
 
+def planar_methods():
+    """Law and method of every planar fit."""
+    return [(law, method) for law in CONFIG.learning.planar.laws for method in CONFIG.learning.methods]
+
+
+def truth_methods():
+    """Family, dimension and method of every fit to a law of known potential."""
+    return [
+        (family, entry.dimension, method) for family, entry in TRUTHS.values() for method in CONFIG.learning.methods
+    ]
+
+
 def gaussian_law(wildcards):
     """Entry of a Gaussian law."""
     return CONFIG.gaussian.laws[wildcards.law]
@@ -91,6 +116,44 @@ def gaussian_law(wildcards):
 def univariate_law(wildcards):
     """Entry of a univariate law."""
     return CONFIG.univariate.laws[wildcards.law]
+
+
+def known_truth(wildcards):
+    """Family and dimension of a law of known potential; None for a planar law."""
+    if wildcards.learned not in TRUTHS:
+        return None
+    family, entry = TRUTHS[wildcards.learned]
+    return family, entry.dimension
+
+
+def training(wildcards):
+    """Training settings of the networks for a law."""
+    if wildcards.learned in TRUTHS:
+        return TRUTHS[wildcards.learned][1].training
+    return CONFIG.learning.planar.training
+
+
+def learned_fits(wildcards):
+    """Fits of one method to one law, for every seed."""
+    return expand(
+        out("fits/learned/{learned}/{method}/seed{seed}/fit.npz"),
+        learned=wildcards.learned,
+        method=wildcards.method,
+        seed=CONFIG.learning.seeds,
+    )
+
+
+def floors(wildcards):
+    """Noise floors of a planar law; there are none where the truth is known."""
+    return [] if wildcards.learned in TRUTHS else [out(f"metrics/learned/{wildcards.learned}/floors.csv")]
+
+
+def learned_digest(wildcards):
+    """Digest of what the fits to a law depend on, for provenance."""
+    parts = ["learning.samples", "learning.seeds", "learning.points", "learning.epsilon"]
+    if wildcards.learned not in TRUTHS:
+        return digest(*parts, "learning.planar.training")(wildcards)
+    return fingerprint({"learning": digest(*parts)(wildcards), "truth": str(TRUTHS[wildcards.learned])})
 
 
 def digest(*paths):

@@ -48,3 +48,27 @@ rule draw_univariate:
         samples=CONFIG.samples,
     script:
         "../scripts/draw_univariate.py"
+
+
+rule draw_learned:
+    input:
+        code=code("draw_learned.py"),
+    output:
+        expand(out("data/learned/{{learned}}/seed{seed}.npz"), seed=CONFIG.learning.seeds),
+    log:
+        out("logs/draw_learned/{learned}.log"),
+    benchmark:
+        out("benchmarks/draw_learned/{learned}.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        truth=known_truth,
+        seeds=CONFIG.learning.seeds,
+        samples=CONFIG.learning.samples,
+        fingerprint=digest("learning.samples", "learning.seeds"),
+    script:
+        "../scripts/draw_learned.py"

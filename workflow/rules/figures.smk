@@ -122,3 +122,72 @@ rule plot_spread:
         fingerprint=digest(*solved(CONFIG.spread.laws), "spread", "figures"),
     script:
         "../scripts/plot_spread.py"
+
+
+rule plot_planar:
+    input:
+        draws=[out(f"metrics/learned/{law}/{method}.npz") for law, method in planar_methods()],
+        code=code("plot_planar.py"),
+    output:
+        planar_pdf=out("figures/planar.pdf"),
+        planar_png=report(
+            out("figures/planar.png"),
+            category="Experiment 3: planar laws",
+            caption="../report/planar_figure.rst",
+        ),
+        failures_pdf=out("figures/failures.pdf"),
+        failures_png=report(
+            out("figures/failures.png"),
+            category="Experiment 3: planar laws",
+            caption="../report/planar_failures.rst",
+        ),
+    log:
+        out("logs/plot_planar.log"),
+    benchmark:
+        out("benchmarks/plot_planar.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        fits=planar_methods(),
+        labels={law: law.replace("_", " ") for law in CONFIG.learning.planar.laws},
+        seeds=CONFIG.learning.seeds[:1],
+        dpi=CONFIG.figures.dpi,
+        fingerprint=digest("learning", "figures"),
+    script:
+        "../scripts/plot_planar.py"
+
+
+rule plot_truth:
+    input:
+        scores=[
+            out(f"metrics/learned/{family}_d{dimension}/{method}.csv") for family, dimension, method in truth_methods()
+        ],
+        code=code("plot_truth.py"),
+    output:
+        pdf=out("figures/truth.pdf"),
+        png=report(
+            out("figures/truth.png"),
+            category="Experiment 7: exact truth",
+            caption="../report/truth_figure.rst",
+        ),
+    log:
+        out("logs/plot_truth.log"),
+    benchmark:
+        out("benchmarks/plot_truth.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        fits=truth_methods(),
+        seeds=CONFIG.learning.seeds,
+        dpi=CONFIG.figures.dpi,
+        fingerprint=digest("learning", "figures"),
+    script:
+        "../scripts/plot_truth.py"

@@ -113,3 +113,29 @@ rule fit_spread:
         max_iterations=CONFIG.univariate.max_iterations,
     script:
         "../scripts/fit_spread.py"
+
+
+rule fit_learned:
+    input:
+        draws=out("data/learned/{learned}/seed{seed}.npz"),
+        code=code("fit_learned.py"),
+    output:
+        fit=out("fits/learned/{learned}/{method}/seed{seed}/fit.npz"),
+        trace=out("fits/learned/{learned}/{method}/seed{seed}/trace.csv"),
+    log:
+        out("logs/fit_learned/{learned}/{method}/seed{seed}.log"),
+    benchmark:
+        out("benchmarks/fit_learned/{learned}/{method}/seed{seed}.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=720,
+        gpu=1,
+    params:
+        training=training,
+        checkpoint=out("checkpoints/{learned}/{method}/seed{seed}.npz"),
+        fingerprint=learned_digest,
+    script:
+        "../scripts/fit_learned.py"

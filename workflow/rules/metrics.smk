@@ -83,3 +83,55 @@ rule score_spread:
         ),
     script:
         "../scripts/score_spread.py"
+
+
+rule floor_planar:
+    input:
+        code=code("floor_planar.py"),
+    output:
+        floors=out("metrics/learned/{planar}/floors.csv"),
+    log:
+        out("logs/floor_planar/{planar}.log"),
+    benchmark:
+        out("benchmarks/floor_planar/{planar}.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        seeds=CONFIG.learning.seeds,
+        points=CONFIG.learning.points,
+        epsilon=CONFIG.learning.epsilon,
+        fingerprint=digest("learning.seeds", "learning.points", "learning.epsilon"),
+    script:
+        "../scripts/floor_planar.py"
+
+
+rule score_learned:
+    input:
+        fits=learned_fits,
+        floors=floors,
+        code=code("score_learned.py"),
+    output:
+        scores=out("metrics/learned/{learned}/{method}.csv"),
+        draws=out("metrics/learned/{learned}/{method}.npz"),
+    log:
+        out("logs/score_learned/{learned}/{method}.log"),
+    benchmark:
+        out("benchmarks/score_learned/{learned}/{method}.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=120,
+    params:
+        truth=known_truth,
+        seeds=CONFIG.learning.seeds,
+        points=CONFIG.learning.points,
+        epsilon=CONFIG.learning.epsilon,
+        fingerprint=learned_digest,
+    script:
+        "../scripts/score_learned.py"

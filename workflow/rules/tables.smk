@@ -73,3 +73,51 @@ use rule tabulate_gaussian as tabulate_spread with:
         seeds=[],
         experiment="spread",
         labels={law: CONFIG.univariate.laws[law].label for law in CONFIG.spread.laws},
+
+
+use rule tabulate_gaussian as tabulate_planar with:
+    input:
+        scores=expand(
+            out("metrics/learned/{law}/{method}.csv"), law=CONFIG.learning.planar.laws, method=CONFIG.learning.methods
+        ),
+        code=code("tabulate.py"),
+    output:
+        csv=report(
+            out("tables/planar.csv"),
+            category="Experiment 3: planar laws",
+            caption="../report/planar_table.rst",
+        ),
+        md=out("tables/planar.md"),
+        tex=out("tables/planar.tex"),
+    log:
+        out("logs/tabulate_planar.log"),
+    benchmark:
+        out("benchmarks/tabulate_planar.tsv")
+    params:
+        fingerprint=digest("learning"),
+        seeds=CONFIG.learning.seeds,
+        experiment="planar",
+        labels={law: law.replace("_", " ") for law in CONFIG.learning.planar.laws},
+
+
+use rule tabulate_gaussian as tabulate_truth with:
+    input:
+        scores=expand(out("metrics/learned/{law}/{method}.csv"), law=TRUTHS, method=CONFIG.learning.methods),
+        code=code("tabulate.py"),
+    output:
+        csv=report(
+            out("tables/truth.csv"),
+            category="Experiment 7: exact truth",
+            caption="../report/truth_table.rst",
+        ),
+        md=out("tables/truth.md"),
+        tex=out("tables/truth.tex"),
+    log:
+        out("logs/tabulate_truth.log"),
+    benchmark:
+        out("benchmarks/tabulate_truth.tsv")
+    params:
+        fingerprint=digest("learning"),
+        seeds=CONFIG.learning.seeds,
+        experiment="truth",
+        labels={law: law.replace("_", " ") for law in TRUTHS},

@@ -7,7 +7,8 @@ sys.stderr = sys.stdout = open(snakemake.log[0], "w", buffering=1)
 import json
 
 from conjugate_moments._files import write_arrays
-from conjugate_moments.metrics.draws import draw_gaussian, key_for
+from conjugate_moments._random import key_for
+from conjugate_moments.metrics.draws import draw_gaussian
 from conjugate_moments.provenance import provenance
 
 law = snakemake.params.law

@@ -7,8 +7,9 @@ sys.stderr = sys.stdout = open(snakemake.log[0], "w", buffering=1)
 import json
 
 from conjugate_moments._files import write_arrays
+from conjugate_moments._random import key_for
 from conjugate_moments.measures.named import law_from_entry
-from conjugate_moments.metrics.draws import draw_univariate, key_for
+from conjugate_moments.metrics.draws import draw_univariate
 from conjugate_moments.provenance import provenance
 
 law = law_from_entry(snakemake.params.law)

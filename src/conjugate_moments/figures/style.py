@@ -20,6 +20,7 @@ from conjugate_moments._files import replacing
 
 COLUMN, PAGE = 3.4, 7.0  # widths in inches
 TALLEST = 9.4  # inches; leaves room for a caption
+CLOUD_DPI = 400  # of point clouds, which are bitmaps also where the rest are vectors
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     "#000000",
@@ -42,6 +43,7 @@ class Look:
     measure: str
     transport: str = ""
     potential: str = ""
+    name: str = ""
 
     @property
     def line(self) -> dict[str, Any]:
@@ -53,6 +55,14 @@ LAW = Look(BLACK, "-", r"$\rho$")
 METHODS = {
     "moment": Look(VERMILION, (0, (4, 1.5)), "$P_u$", r"$\nabla u$", "$u$"),
     "conjugate": Look(BLUE, "-", "$P_w$", r"$\nabla w^*$", "$w$"),
+}
+# What is learned from samples. A source that is given, and not fitted, is the normal law γ.
+LEARNED = {
+    "affine": Look("0.5", (0, (1, 1.2)), "$P_w$", r"$\nabla w^*$", "$w$", name="affine"),
+    "cmfgen": Look(BLUE, "-", "$P_w$", r"$\nabla w^*$", "$w$", name="CMFGen"),
+    "monge": Look(GREEN, (0, (6, 1.5, 1, 1.5)), r"$\gamma$", "$T$", name="Monge"),
+    "moment": Look(VERMILION, (0, (4, 1.5)), "$P_u$", r"$\nabla u$", "$u$", name="moment"),
+    "w2dual": Look(PURPLE, (0, (2, 1)), r"$\gamma$", "$T$", name="W2 dual"),
 }
 MARKERS = "osD^vP*X<>hp"
 # For what is no measure, such as one line per law: the palette's other colours, then other dashes.
@@ -104,7 +114,7 @@ def new_figure(width: float, height: float) -> Figure:
 def save(figure: Figure, *, pdf: str | Path, png: str | Path, dpi: int, comment: str) -> None:
     """Write a figure as vectors and as a bitmap, with a comment that says where it came from in place of dates."""
     with replacing(pdf) as temporary:
-        figure.savefig(temporary, metadata={"CreationDate": None, "Subject": comment})
+        figure.savefig(temporary, dpi=CLOUD_DPI, metadata={"CreationDate": None, "Subject": comment})
     with replacing(png) as temporary:
         figure.savefig(temporary, dpi=dpi, metadata={"Software": None, "Comment": comment})
 

@@ -77,6 +77,11 @@ class ProductFactorization:
         return all(factor.converged for factor in self.factors)
 
     @property
+    def variance(self) -> float:
+        """Trace of the covariance of ρ."""
+        return sum(factor.diagnostics.std**2 for factor in self.factors)
+
+    @property
     def residual(self) -> float:
         """W2 between the push-forward and ρ, the root of the sum of the factors' squares."""
         return float(np.sqrt(sum(factor.residual**2 for factor in self.factors)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,16 +15,6 @@ if TYPE_CHECKING:
     from conjugate_moments.measures.univariate import UnivariateLaw
 
 Array = NDArray[np.floating]  # float64 throughout
-
-
-def key_for(seed: int, *names: str) -> jax.Array:
-    """A key of its own for every seed and sequence of names, the same on every machine."""
-    import jax
-
-    key = jax.random.key(seed)
-    for name in names:
-        key = jax.random.fold_in(key, zlib.crc32(name.encode()))  # hash() would change from process to process
-    return key
 
 
 def draw_univariate(law: UnivariateLaw | Array, n: int, *, key: jax.Array) -> Array:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from numpy.typing import NDArray
 
+from conjugate_moments._random import key_for
 from conjugate_moments.fits.gaussian import GaussianFactorization
-from conjugate_moments.metrics.draws import key_for
 from conjugate_moments.metrics.moments import cov_error, mean_error, rms_std
 from conjugate_moments.metrics.records import Score, exact, over_seeds
 

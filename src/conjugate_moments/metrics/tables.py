@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SOURCES = {"moment": "P_u", "conjugate": "P_w"}
+LEARNED = {"affine": "affine", "cmfgen": "CMFGen", "monge": "Monge", "moment": "moment"}
+FITTED = ("planar", "truth")  # experiments that compare methods rather than factorisations
 REFUSED = "not converged"
+ABSENT = "–"
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,20 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
             for where in ("smallest", "middle", "largest")
         ),
     ),
+    "planar": (
+        Column("sinkhorn", "Sinkhorn divergence", "Sinkhorn divergence"),
+        Column("w2", "W2", "$W_2$"),
+        Column("off_support", "off support", "off support"),
+        Column("unconverged", "unconverged", "unconverged"),
+        Column("mixed", "mixed", "mixed"),
+    ),
+    "truth": (
+        Column("uvp", "L²-UVP of the map, %", r"$L^2$-UVP of the map, \\%"),
+        Column("uvp_inverse", "L²-UVP of its inverse, %", r"$L^2$-UVP of its inverse, \\%"),
+        Column("gibbs", "sliced W2 of P_w", "sliced $W_2$ of $P_w$"),
+        Column("unconverged", "unconverged", "unconverged"),
+        Column("mixed", "mixed", "mixed"),
+    ),
 }
 
 
@@ -92,11 +109,11 @@ def markdown_table(experiment: str, scores: Sequence[Score], labels: Mapping[str
     """The table rounded, as Markdown: mean ± standard error (noise floor)."""
     import pandas as pd
 
-    headings = ["law", "source P", *(column.plain for column in COLUMNS[experiment])]
+    headings = ["law", _heading(experiment, "source P"), *(column.plain for column in COLUMNS[experiment])]
     rows = [
         [
             labels[dataset].replace("|", r"\|"),
-            SOURCES[method],
+            LEARNED[method] if experiment in FITTED else SOURCES[method],
             *(_plain(found[c.metric], c) for c in COLUMNS[experiment]),
         ]
         for (dataset, method), found in _grouped(scores).items()
@@ -108,13 +125,21 @@ def latex_table(experiment: str, scores: Sequence[Score], labels: Mapping[str, s
     """The table rounded, as LaTeX for the booktabs package."""
     import pandas as pd
 
-    headings = ["law", "source $P$", *(column.latex for column in COLUMNS[experiment])]
+    headings = ["law", _heading(experiment, "source $P$"), *(column.latex for column in COLUMNS[experiment])]
     rows = [
-        [_escape(labels[dataset]), f"${SOURCES[method]}$", *(_latex(found[c.metric], c) for c in COLUMNS[experiment])]
+        [
+            _escape(labels[dataset]),
+            LEARNED[method] if experiment in FITTED else f"${SOURCES[method]}$",
+            *(_latex(found[c.metric], c) for c in COLUMNS[experiment]),
+        ]
         for (dataset, method), found in _grouped(scores).items()
     ]
     form = "ll" + "r" * len(COLUMNS[experiment])
     return pd.DataFrame(rows, columns=headings).to_latex(index=False, escape=False, column_format=form)
+
+
+def _heading(experiment: str, otherwise: str) -> str:
+    return "method" if experiment in FITTED else otherwise
 
 
 def _grouped(scores: Sequence[Score]) -> dict[tuple[str, str], dict[str, Score]]:
@@ -133,14 +158,17 @@ def _sampled(scores: Sequence[Score], metric: str) -> bool:
 def _plain(score: Score, column: Column) -> str:
     if score.status == UNCONVERGED:
         return REFUSED
+    if math.isnan(score.value):
+        return ABSENT
     if math.isnan(score.standard_error):
         return _rounded(score.value, column)
-    return f"{score.value:.3g} ± {score.standard_error:.1g} ({score.noise_floor:.3g})"
+    floor = "" if math.isnan(score.noise_floor) else f" ({score.noise_floor:.3g})"
+    return f"{score.value:.3g} ± {score.standard_error:.1g}{floor}"
 
 
 def _latex(score: Score, column: Column) -> str:
-    if score.status == UNCONVERGED:
-        return REFUSED
+    if score.status == UNCONVERGED or math.isnan(score.value):
+        return _plain(score, column)
     text = re.sub(r"e([+-])0?([0-9]+)", _power, _plain(score, column)).replace("±", r"\pm")
     return f"${text}$"
 

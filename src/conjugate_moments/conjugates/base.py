@@ -1,0 +1,174 @@
+"""What every solver of the conjugate shares: the solution it returns, its loop over a batch, and its derivative."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from conjugate_moments.potentials.base import Potential, check_points, gradients, values_and_gradients
+
+# Once this few rows are left, the solvers gather them: a batch must not wait at full cost for its slowest rows.
+TAIL_SHARE = 8
+SMALLEST_TAIL = 16
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class ConjugateSolution:
+    """Approximate maximisers y of ⟨x, y⟩ − w(y) for a batch of targets x, each with its evidence.
+
+    Args:
+      point: y = ∇w*(x), `[n, d]`.
+      value: ⟨x, y⟩ − w(y), `[n]`; at most w*(x), and equal to second order in the residual.
+      residual: ‖∇w(y) − x‖_∞, `[n]`, in the unit of x; NaN where w was not finite at the start.
+      steps: tried from the start, accepted or not, `[n]`, integers.
+      converged: whether the residual is within the solver's tolerance, `[n]`, booleans.
+    """
+
+    point: Array
+    value: Array
+    residual: Array
+    steps: Array
+    converged: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The state of a batch between two steps, one row for each target.
+
+    Args:
+      target: x, `[n, d]`.
+      point: y, `[n, d]`.
+      objective: w(y) − ⟨x, y⟩, `[n]`.
+      slope: ∇w(y) − x, `[n, d]`.
+      steps: tried so far, `[n]`.
+      memory: what the method keeps for each row, arrays `[n, ...]`.
+    """
+
+    target: Array
+    point: Array
+    objective: Array
+    slope: Array
+    steps: Array
+    memory: Any
+
+    @property
+    def residual(self) -> Array:
+        """‖∇w(y) − x‖_∞, `[n]`."""
+        return jnp.max(jnp.abs(self.slope), axis=1)
+
+
+@dataclass(frozen=True)
+class Conjugate(ABC):
+    """A method for ∇w(y) = x: minimises the convex w(y) − ⟨x, y⟩, every row of a batch at once.
+
+    Subclasses write one step for all rows; the loop, the stopping rule and the bookkeeping are here. Rows that have
+    converged, or have used up their steps, do not move. Compiles under `jax.jit` and `jax.lax.scan`.
+
+    Args:
+      tolerance: on ‖∇w(y) − x‖_∞, in the unit of x. Float32 knows the gradient of a stiff potential to a few units of
+        rounding of the largest term in its sum: 3e-6 was reached in every row with |x| up to 14, in d = 2, 8 and 32.
+      max_steps: tried for each row.
+
+    Raises:
+      ValueError: if a setting is not positive.
+    """
+
+    tolerance: float = field(default=1e-3, metadata={"static": True})
+    max_steps: int = field(default=100, metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        """Validate both numbers."""
+        if not self.tolerance > 0:
+            raise ValueError(f"tolerance: expected a number > 0, found {self.tolerance}")
+        if not (isinstance(self.max_steps, int) and self.max_steps > 0):
+            raise ValueError(f"max_steps: expected an integer > 0, found {self.max_steps}")
+
+    def solve(self, potential: Potential, targets: ArrayLike, start: ArrayLike) -> ConjugateSolution:
+        """Solve ∇w(y) = x for each row x of `targets`, from the same row of `start`, both `[n, d]`.
+
+        A constant for differentiation, as an envelope theorem (Danskin) wants it; `transport` is differentiable.
+
+        Raises:
+          ValueError: if `targets` or `start` is not `[n, d]`.
+        """
+        targets, start = check_points(potential, targets, "targets"), check_points(potential, start, "start")
+        if start.shape != targets.shape:
+            raise ValueError(f"start: expected shape {list(targets.shape)} to match targets, found {list(start.shape)}")
+        return _solve(self, potential, targets, start)
+
+    @abstractmethod
+    def _memory(self, start: Array) -> Any:
+        """The first `Rows.memory` for starts `[n, d]`."""
+
+    @abstractmethod
+    def _step(self, potential: Potential, rows: Rows) -> Rows:
+        """One tried step for every row: new point, objective, slope and memory; the loop counts it."""
+
+    def _active(self, rows: Rows) -> Array:
+        return (rows.residual > self.tolerance) & (rows.steps < self.max_steps)
+
+
+@jax.jit
+def _solve(solver: Conjugate, potential: Potential, targets: Array, start: Array) -> ConjugateSolution:
+    dtype = jnp.result_type(targets, start, *jax.tree.leaves(potential))
+    targets, start = targets.astype(dtype), start.astype(dtype)
+    potential, targets, start = jax.tree.map(jax.lax.stop_gradient, (potential, targets, start))
+    value, gradient = values_and_gradients(potential, start)
+    objective = value - jnp.sum(targets * start, axis=1)
+    steps = jnp.zeros(len(start), dtype=int)
+    rows = Rows(targets, start, objective, gradient - targets, steps, solver._memory(start))
+    tail = len(start) // TAIL_SHARE
+    if tail >= SMALLEST_TAIL:
+        rows = _run(solver, potential, rows, until=tail)
+        # Rows that are still active come first, and at most `tail` of them are left.
+        last = jnp.argsort(~solver._active(rows))[:tail]
+        rest = _run(solver, potential, jax.tree.map(lambda leaf: leaf[last], rows), until=0)
+        rows = jax.tree.map(lambda leaf, new: leaf.at[last].set(new), rows, rest)
+    else:
+        rows = _run(solver, potential, rows, until=0)
+    residual = rows.residual
+    return ConjugateSolution(rows.point, -rows.objective, residual, rows.steps, residual <= solver.tolerance)
+
+
+def _run(solver: Conjugate, potential: Potential, rows: Rows, *, until: int) -> Rows:
+    """Step until at most `until` rows are active."""
+
+    def step(rows: Rows) -> Rows:
+        active = solver._active(rows)
+        tried = solver._step(potential, rows)
+        tried = replace(tried, steps=rows.steps + 1)
+        return jax.tree.map(lambda new, old: select(active, new, old), tried, rows)
+
+    return jax.lax.while_loop(lambda rows: jnp.sum(solver._active(rows)) > until, step, rows)
+
+
+def select(mask: Array, new: Array, old: Array) -> Array:
+    """Rows of `new` where `mask` `[n]`, else of `old`, both `[n, ...]`."""
+    return jnp.where(mask.reshape(mask.shape + (1,) * (new.ndim - 1)), new, old)
+
+
+def best_start(potential: Potential, targets: ArrayLike, *candidates: ArrayLike) -> Array:
+    """For each row of `targets` `[n, d]`, the candidate row with the smallest ‖∇w(y) − x‖_∞, `[n, d]`.
+
+    Costs one gradient for each candidate `[n, d]`. Candidates where the gradient is not finite lose.
+
+    Raises:
+      ValueError: if there is no candidate, or a shape is not that of `targets`.
+    """
+    targets = check_points(potential, targets, "targets")
+    if not candidates:
+        raise ValueError("candidates: expected at least one")
+    stacked = jnp.stack([check_points(potential, candidate, "candidates") for candidate in candidates])
+    if stacked.shape[1:] != targets.shape:
+        raise ValueError(f"candidates: expected shape {list(targets.shape)}, found {list(stacked.shape[1:])}")
+    residuals = jnp.stack([jnp.max(jnp.abs(gradients(potential, y) - targets), axis=1) for y in stacked])
+    best = jnp.argmin(jnp.where(jnp.isnan(residuals), jnp.inf, residuals), axis=0)
+    return jnp.take_along_axis(stacked, best[None, :, None], axis=0)[0]

@@ -1,0 +1,105 @@
+"""The loop that every trained fit shares: one compiled function, a trace, progress, checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from conjugate_moments._files import write_arrays
+
+CHUNKS = 20  # stretches between two checkpoints; nothing leaves the device within one
+
+Carry = TypeVar("Carry")
+Step = Callable[[Carry, Any, jax.Array], tuple[Carry, dict[str, jax.Array]]]
+
+
+def train(
+    step: Step[Carry],
+    carry: Carry,
+    data: Any,
+    steps: int,
+    *,
+    key: jax.Array,
+    name: str,
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
+    fingerprint: str = "",
+) -> tuple[Carry, dict[str, np.ndarray]]:
+    """Run `step` for `steps` steps, from a checkpoint of the same fit where there is one.
+
+    Step i gets the key `fold_in(key, i)`, so a resumed fit is that of an uninterrupted one, bit for bit.
+
+    Args:
+      step: from carry, data and key to the next carry and scalars to be traced; pure.
+      carry: where to start, a pytree of arrays.
+      data: passed to every step, a pytree of arrays.
+      steps: their number.
+      key: of the whole run.
+      name: shown beside the progress bar.
+      progress: whether to show one.
+      checkpoint: file to resume from and to write after each stretch; removed at the end. None for none.
+      fingerprint: of everything that determines the fit; a checkpoint with another one is not resumed.
+
+    Returns:
+      The last carry, and the trace: one array `[steps]` per scalar.
+    """
+    from tqdm import tqdm
+
+    shapes = jax.eval_shape(step, carry, data, key)[1]
+    trace = {scalar: jnp.zeros(steps, shape.dtype) for scalar, shape in shapes.items()}
+    done = 0
+    if checkpoint is not None and (found := _read(Path(checkpoint), (carry, trace), fingerprint)):
+        done, (carry, trace) = found
+    stretch = -(-steps // CHUNKS)
+    with tqdm(total=steps, initial=done, desc=name, disable=not progress, unit="step") as bar:
+        while done < steps:
+            until = min(steps, done + stretch)
+            carry, trace = _advance(step, carry, trace, data, done, until, key)
+            bar.update(until - done)
+            bar.set_postfix({scalar: f"{float(values[until - 1]):.3g}" for scalar, values in trace.items()})
+            done = until
+            if checkpoint is not None and done < steps:
+                _write(Path(checkpoint), done, (carry, trace), fingerprint)
+    if checkpoint is not None:
+        Path(checkpoint).unlink(missing_ok=True)
+    return carry, {scalar: np.asarray(values) for scalar, values in trace.items()}
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=(1, 2))
+def _advance(
+    step: Step[Carry],
+    carry: Carry,
+    trace: Mapping[str, jax.Array],
+    data: Any,
+    start: int,
+    stop: int,
+    key: jax.Array,
+) -> tuple[Carry, Mapping[str, jax.Array]]:
+    def body(i: jax.Array, state: tuple[Carry, Mapping[str, jax.Array]]) -> tuple[Carry, Mapping[str, jax.Array]]:
+        carry, trace = state
+        carry, scalars = step(carry, data, jax.random.fold_in(key, i))
+        return carry, {name: values.at[i].set(scalars[name]) for name, values in trace.items()}
+
+    # Bounds that are not static: one compilation for stretches of any length.
+    return jax.lax.fori_loop(start, stop, body, (carry, trace))
+
+
+def _write(path: Path, done: int, state: Any, fingerprint: str) -> None:
+    leaves = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+    write_arrays(path, {**leaves, "done": np.asarray(done), "fingerprint": np.asarray(fingerprint)})
+
+
+def _read(path: Path, state: Any, fingerprint: str) -> tuple[int, Any] | None:
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as stored:
+        if str(stored["fingerprint"]) != fingerprint:
+            return None
+        leaves = [jnp.asarray(stored[f"leaf{i}"]) for i in range(len(jax.tree.leaves(state)))]
+        return int(stored["done"]), jax.tree.unflatten(jax.tree.structure(state), leaves)

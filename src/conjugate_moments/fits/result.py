@@ -1,0 +1,337 @@
+"""What a trained fit is: a convex potential, its source measure, and how well both were computed."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+from conjugate_moments import _random
+from conjugate_moments._files import write_arrays
+from conjugate_moments.conjugates.base import ConjugateSolution, best_start
+from conjugate_moments.conjugates.selection import conjugate_solver
+from conjugate_moments.potentials.base import gradients, values
+from conjugate_moments.potentials.icnn import InputConvexNetwork
+from conjugate_moments.samplers.grid import GridDistribution, grid_distribution
+from conjugate_moments.samplers.mala import sample
+from conjugate_moments.settings import TrainingSettings
+
+Array = NDArray[np.floating]
+
+ANCHORS = 512  # data points kept: chains and conjugate solves start from them and their images
+BATCH = 2048  # targets solved at once: memory does not grow with the number of points
+THIN = 10  # moves between draws of a chain; eight times as many, once, where that did not mix
+
+
+@dataclass(frozen=True)
+class GibbsStatus:
+    """Whether draws of the source measure are to be trusted.
+
+    Args:
+      method: "exact" for independent draws, "mala" for chains.
+      converged: for chains, whether they mixed; for a grid, whether its error is within tolerance.
+      acceptance: of the chains' moves, or of the grid's envelope.
+      r_hat: largest split R̂ over coordinates; 1 for independent draws.
+      ess: smallest effective sample size over coordinates.
+      draws: that `ess` is to be compared with.
+    """
+
+    method: str
+    converged: bool
+    acceptance: float
+    r_hat: float
+    ess: float
+    draws: int
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult(ABC):
+    """A law as the image of a source measure under the gradient of a convex function, known from samples. Float32.
+
+    Args:
+      network: the potential; w for "cmfgen", u for "moment", and the Brenier potential from ρ to the Gaussian for
+        "monge".
+      settings: of the training.
+      mean: of the data, `[d]`.
+      cov: of the data, `[d, d]`.
+      anchors: some of the data, `[m, d]`.
+      trace: of the training, one array `[steps]` per scalar.
+    """
+
+    method: ClassVar[str]
+
+    network: InputConvexNetwork
+    settings: TrainingSettings
+    mean: Array
+    cov: Array
+    anchors: Array
+    trace: Mapping[str, NDArray]
+
+    @property
+    def dim(self) -> int:
+        """d."""
+        return self.network.dim
+
+    @property
+    def diagnostics(self) -> dict[str, float]:
+        """How the training ended: means over its last tenth, `unconverged` being the share of conjugates not solved."""
+        last = max(1, len(next(iter(self.trace.values()))) // 10)
+        return {name: float(np.mean(values[-last:])) for name, values in self.trace.items()}
+
+    def potential(self, y: ArrayLike) -> Array:
+        """The potential at points `[n, d]`, up to a constant: `[n]`."""
+        return np.asarray(values(self.network, y))
+
+    @abstractmethod
+    def draw(self, n: int, *, key: jax.Array) -> tuple[Array, GibbsStatus]:
+        """`n` draws of the source measure, `[n, d]`, with their status."""
+
+    def sample_gibbs(self, n: int, *, key: jax.Array) -> Array:
+        """`n` draws of the source measure (e^{-w}, e^{-u}; for "monge" the Gaussian), `[n, d]`.
+
+        Raises:
+          RuntimeError: if the chains have not mixed; `draw` returns what there is, with its status.
+        """
+        points, status = self.draw(n, key=key)
+        if not status.converged:
+            raise RuntimeError(
+                f"sample_gibbs: the chains have not mixed, split R̂ {status.r_hat:.3g} and effective sample size "
+                f"{status.ess:.0f} of {status.draws} draws; use draw() to see them all the same"
+            )
+        return points
+
+    @abstractmethod
+    def transport(self, x: ArrayLike) -> Array:
+        """The map from the source measure to ρ, at points `[n, d]`; rows whose conjugate did not converge are NaN."""
+
+    @abstractmethod
+    def inverse_transport(self, y: ArrayLike) -> Array:
+        """The map from ρ to the source measure, at points `[n, d]`; NaN as for `transport`."""
+
+    def sample(self, n: int, *, key: jax.Array) -> Array:
+        """`n` draws of the fitted law as images of source draws, `[n, d]`; NaN as for `transport`."""
+        return self.transport(self.sample_gibbs(n, key=key))
+
+    def solve(self, x: ArrayLike) -> ConjugateSolution:
+        """Solve ∇(potential)(y) = x for each row of `x` `[n, d]`: points, residuals, steps and status."""
+        x = jnp.asarray(x, jnp.float32)
+        solver = conjugate_solver(self.dim, tolerance=self.settings.tolerance, max_steps=self.settings.conjugate_steps)
+        pieces = [self._solve(solver, piece) for piece in _pieces(x)]
+        whole = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[: len(x)], *pieces)
+        return whole
+
+    def _solve(self, solver: Any, x: jax.Array) -> ConjugateSolution:
+        # The image of the nearest anchor is a good start wherever the map is steep, the affine map everywhere else.
+        nearest = jnp.argmin(jnp.sum(self._images**2, axis=1) - 2 * x @ self._images.T, axis=1)
+        centre, matrix = self._affine
+        start = best_start(self.network, x, jnp.asarray(self._anchors)[nearest], (x - centre[0]) @ matrix + centre[1])
+        return solver.solve(self.network, x, start)
+
+    @cached_property
+    def _anchors(self) -> jax.Array:
+        return jnp.asarray(self.anchors, jnp.float32)
+
+    @cached_property
+    def _images(self) -> jax.Array:
+        return gradients(self.network, self._anchors)
+
+    @cached_property
+    def _affine(self) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+        """The affine map that fits anchors best as a function of their images."""
+        images, anchors = np.asarray(self._images, np.float64), np.asarray(self._anchors, np.float64)
+        centre = images.mean(axis=0), anchors.mean(axis=0)
+        matrix = np.linalg.lstsq(images - centre[0], anchors - centre[1])[0]
+        first, second = (jnp.asarray(part, jnp.float32) for part in centre)
+        return (first, second), jnp.asarray(matrix, jnp.float32)
+
+    def _conjugate(self, x: ArrayLike) -> Array:
+        found = self.solve(x)
+        return np.where(np.asarray(found.converged)[:, None], np.asarray(found.point), np.nan)
+
+    def _draw_gibbs(self, start: Array, root: Array, n: int, *, key: jax.Array) -> tuple[Array, GibbsStatus]:
+        """Draws of e^{-potential}: exact in one and two dimensions, by chains from `start` `[m, d]` beyond."""
+        if self.dim <= 2:
+            grid = self._grid
+            points = np.asarray(grid.sample(n, key=key), np.float32)
+            return points, GibbsStatus("exact", grid.converged, grid.acceptance, 1.0, float(n), n)
+        shape = {"start": start, "root": jnp.asarray(root, jnp.float32)}
+        drawn = sample(self.network, n, key=key, thin=THIN, **shape)
+        if not bool(drawn.diagnostics.converged):
+            drawn = sample(self.network, n, key=jax.random.fold_in(key, 1), thin=8 * THIN, **shape)
+        found = drawn.diagnostics
+        numbers = float(found.acceptance), float(jnp.max(found.r_hat)), float(jnp.min(found.ess)), int(found.draws)
+        return np.asarray(drawn.points), GibbsStatus("mala", bool(found.converged), *numbers)
+
+    @cached_property
+    def _grid(self) -> GridDistribution:
+        return grid_distribution(self.network, centre=self._grid_centre())
+
+    @abstractmethod
+    def _grid_centre(self) -> Array:
+        """A point in the bulk of the Gibbs measure, `[d]`."""
+
+    def save(self, path: str | Path, *, provenance: Mapping[str, str] | None = None) -> None:
+        """Write everything `load` needs to one .npz file, whole or not at all."""
+        leaves = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(self.network))}
+        texts = {
+            "method": self.method,
+            "settings": json.dumps(self.settings.to_dict()),
+            "provenance": json.dumps(dict(provenance or {})),
+        }
+        trace = {f"trace_{name}": values for name, values in self.trace.items()}
+        arrays = {"mean": self.mean, "cov": self.cov, "anchors": self.anchors, **self._more_arrays()}
+        write_arrays(path, {**leaves, **texts, **trace, **arrays})
+
+    def _more_arrays(self) -> dict[str, Array]:
+        """Fields of a subclass, for files."""
+        return {}
+
+
+def _pieces(x: jax.Array) -> list[jax.Array]:
+    """Rows in batches of one size, the last one filled up with its first row: one compilation for all."""
+    size = min(BATCH, len(x))
+    pieces = [x[i : i + size] for i in range(0, len(x), size)]
+    missing = size - len(pieces[-1])
+    pieces[-1] = jnp.concatenate([pieces[-1], jnp.repeat(pieces[-1][:1], missing, axis=0)])
+    return pieces
+
+
+@dataclass(frozen=True, eq=False)
+class ConjugateFit(FitResult):
+    """ρ = ∇w*♯P_w: sample the Gibbs measure of w, map by the gradient of its conjugate."""
+
+    method = "cmfgen"
+
+    def draw(self, n: int, *, key: jax.Array) -> tuple[Array, GibbsStatus]:
+        """`n` draws of P_w, `[n, d]`, with their status."""
+        return self._draw_gibbs(np.asarray(self._images), power(self.cov, 1 / 6), n, key=key)
+
+    def transport(self, x: ArrayLike) -> Array:
+        """∇w* at points `[n, d]`; rows that did not converge are NaN."""
+        return self._conjugate(x)
+
+    def inverse_transport(self, y: ArrayLike) -> Array:
+        """∇w at points `[n, d]`."""
+        return np.asarray(gradients(self.network, y))
+
+    def _grid_centre(self) -> Array:
+        return np.asarray(self._images, np.float64).mean(axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class MongeFit(FitResult):
+    """ρ as the image of a source measure under the Monge map.
+
+    Args:
+      source: draws of it, `[m, d]`; None for the Gaussian N(mean, cov) of the data, the "generative ICNN".
+    """
+
+    method = "monge"
+
+    source: Array | None = None
+
+    def draw(self, n: int, *, key: jax.Array) -> tuple[Array, GibbsStatus]:
+        """`n` draws of the source measure, `[n, d]`; with replacement where it is given by draws."""
+        if self.source is None:
+            points = self.mean + _random.normal(key, (n, self.dim)) @ power(self.cov, 1 / 2)
+        else:
+            points = self.source[(_random.uniform(key, (n,)) * len(self.source)).astype(np.intp)]
+        return points.astype(np.float32), GibbsStatus("exact", True, 1.0, 1.0, float(n), n)
+
+    def _more_arrays(self) -> dict[str, Array]:
+        return {} if self.source is None else {"source": self.source}
+
+    def transport(self, x: ArrayLike) -> Array:
+        """The Monge map at points `[n, d]`; rows that did not converge are NaN."""
+        return self._conjugate(x)
+
+    def inverse_transport(self, y: ArrayLike) -> Array:
+        """The Monge map from ρ to the Gaussian, at points `[n, d]`."""
+        return np.asarray(gradients(self.network, y))
+
+    def _grid_centre(self) -> Array:
+        return self.mean
+
+
+@dataclass(frozen=True, eq=False)
+class MomentFit(FitResult):
+    """ρ − mean = ∇u♯P_u: the moment measure; the mean is added back after the map."""
+
+    method = "moment"
+
+    @cached_property
+    def _sources(self) -> Array:
+        """Points of P_u that are sent near the anchors."""
+        found = self.solve(self.anchors - self.mean)
+        return np.asarray(found.point)[np.asarray(found.converged)]
+
+    @cached_property
+    def _anchors(self) -> jax.Array:
+        # Of P_u: conjugate solves start there.
+        return jnp.asarray((self.anchors - self.mean) @ np.linalg.inv(self.cov), jnp.float32)
+
+    def draw(self, n: int, *, key: jax.Array) -> tuple[Array, GibbsStatus]:
+        """`n` draws of P_u, `[n, d]`, with their status."""
+        return self._draw_gibbs(self._sources, power(self.cov, -1 / 2), n, key=key)
+
+    def transport(self, x: ArrayLike) -> Array:
+        """∇u + mean at points `[n, d]`."""
+        return np.asarray(gradients(self.network, x)) + self.mean
+
+    def inverse_transport(self, y: ArrayLike) -> Array:
+        """∇u* at points − mean, `[n, d]`; rows that did not converge are NaN."""
+        return self._conjugate(np.asarray(y) - self.mean)
+
+    def _grid_centre(self) -> Array:
+        return self._sources.astype(np.float64).mean(axis=0)
+
+
+def power(matrix: Array, exponent: float) -> Array:
+    """Power of a symmetric positive definite matrix, `[d, d]`."""
+    eigenvalues, vectors = np.linalg.eigh(matrix)
+    return (vectors * eigenvalues**exponent) @ vectors.T
+
+
+def gaussian_map(cov: Array, target: Array) -> Array:
+    """The symmetric positive A with A cov A = target: the Monge map between centred Gaussians, `[d, d]`."""
+    root, inverse = power(cov, 1 / 2), power(cov, -1 / 2)
+    return inverse @ power(root @ target @ root, 1 / 2) @ inverse
+
+
+FITS: dict[str, type[FitResult]] = {kind.method: kind for kind in (ConjugateFit, MongeFit, MomentFit)}
+
+
+def load(path: str | Path) -> FitResult:
+    """Read what `FitResult.save` wrote.
+
+    Raises:
+      ValueError: if the file does not hold a trained fit.
+    """
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = dict(stored)
+    if "method" not in arrays or str(arrays["method"]) not in FITS:
+        raise ValueError(f"path: {path} does not hold a trained fit")
+    settings = TrainingSettings.from_dict(json.loads(str(arrays["settings"])))
+    dim = len(arrays["mean"])
+    skeleton = jax.eval_shape(
+        lambda key: InputConvexNetwork.initial(
+            np.zeros(dim), np.eye(dim), widths=settings.widths, smoothing=settings.smoothing, key=key
+        ),
+        jax.random.key(0),
+    )
+    leaves = [jnp.asarray(arrays[f"leaf{i}"]) for i in range(len(jax.tree.leaves(skeleton)))]
+    network = jax.tree.unflatten(jax.tree.structure(skeleton), leaves)
+    trace = {name.removeprefix("trace_"): values for name, values in arrays.items() if name.startswith("trace_")}
+    common = network, settings, arrays["mean"], arrays["cov"], arrays["anchors"], trace
+    kind = FITS[str(arrays["method"])]
+    return kind(*common, arrays.get("source")) if kind is MongeFit else kind(*common)

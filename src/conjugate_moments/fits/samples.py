@@ -1,0 +1,322 @@
+"""Fits of a convex potential to samples of a law: CMFGen and the estimators it is compared with.
+
+All descend θ ↦ mean_{y~ρ} w_θ(y) − mean_x w_θ(ŷ(x)), ŷ(x) = ∇w_θ*(x), with x and ŷ held fixed (Danskin's theorem). For
+"cmfgen" x ~ P_w follows the potential: the update is a fixed-point iteration, not the gradient of a functional. For
+"monge" x is Gaussian and the loss is the dual of optimal transport (Makkuva et al. 2020). For "moment" the roles are
+reversed: x ~ P_u stands for the first mean and ∇u* of the data for the second (Santambrogio 2016).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.typing import ArrayLike
+
+from conjugate_moments.conjugates.base import Conjugate, best_start
+from conjugate_moments.conjugates.selection import conjugate_solver
+from conjugate_moments.fits._training import train
+from conjugate_moments.fits.result import ANCHORS, ConjugateFit, FitResult, MomentFit, MongeFit, gaussian_map, power
+from conjugate_moments.potentials.base import gradients, values
+from conjugate_moments.potentials.icnn import InputConvexNetwork
+from conjugate_moments.samplers.mala import initial_state, mala_step, refresh
+from conjugate_moments.settings import METHODS, TrainingSettings
+
+GAIN = 0.05  # of the step size of the chains towards its acceptance, at every move
+FEWEST = 10  # data points for each dimension
+
+
+class Given(NamedTuple):
+    """What every step of a fit is given, as arrays.
+
+    Args:
+      data: `[n, d]`.
+      mean: of the data, `[d]`.
+      root: of the covariance of the source measure of the data's Gaussian, symmetric, `[d, d]`.
+      source: draws of the source measure, `[m, d]`, where one is given.
+      source_mean: `[d]`.
+      source_map: matrix of the affine map from the source to the data, `[d, d]`.
+    """
+
+    data: jax.Array
+    mean: jax.Array
+    root: jax.Array
+    source: jax.Array | None
+    source_mean: jax.Array
+    source_map: jax.Array
+
+
+class Carry(NamedTuple):
+    """What a training step hands to the next: `chains` and `images` are None where a method has none."""
+
+    network: InputConvexNetwork
+    optimiser: Any
+    chains: Any
+    images: Any
+
+
+@dataclass(frozen=True)
+class _Update:
+    """The optimiser's half of a step, shared by every method."""
+
+    settings: TrainingSettings
+
+    @property
+    def optimiser(self) -> optax.GradientTransformation:
+        schedule = optax.cosine_decay_schedule(self.settings.learning_rate, self.settings.steps)
+        return optax.adam(schedule, b1=0.5, b2=0.9)
+
+    def __call__(
+        self, carry: Carry, up: jax.Array, down: jax.Array, used: jax.Array
+    ) -> tuple[InputConvexNetwork, Any, jax.Array]:
+        """Raise the potential where `used` rows of `down` lie and lower it at `up`; both `[n, d]`, held fixed."""
+        share = used / jnp.maximum(jnp.sum(used), 1)
+        # A row that failed may lie anywhere: its place is taken by one that cannot do harm, with no weight.
+        down = jnp.where(used[:, None], down, up)
+
+        def loss(network: InputConvexNetwork) -> jax.Array:
+            return jnp.mean(values(network, up)) - jnp.sum(share * values(network, down))
+
+        value, slope = jax.value_and_grad(loss)(carry.network)
+        moves, optimiser = self.optimiser.update(slope, carry.optimiser)  # pyright: ignore[reportArgumentType]
+        return optax.apply_updates(carry.network, moves), optimiser, value  # pyright: ignore
+
+
+@dataclass(frozen=True)
+class _Cmfgen:
+    """One step of CMFGen: move the chains on the present P_w, map them, and compare with data."""
+
+    settings: TrainingSettings
+    solver: Conjugate
+
+    def __call__(self, carry: Carry, given: Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
+        key_data, key_moves = jax.random.split(key)
+        y = _batch(given.data, self.settings.batch, key_data)
+        chains = refresh(carry.network, carry.chains)
+        for move in range(self.settings.moves):
+            key_move = jax.random.fold_in(key_moves, move)
+            chains, _ = mala_step(carry.network, chains, key=key_move, gain=GAIN, root=given.root)
+        found = self.solver.solve(
+            carry.network, chains.position, best_start(carry.network, chains.position, carry.images, chains.position)
+        )
+        network, optimiser, loss = _Update(self.settings)(carry, y, found.point, found.converged)
+        images = jnp.where(jnp.isfinite(found.residual)[:, None], found.point, carry.images)
+        return Carry(network, optimiser, chains, images), {
+            "loss": loss,
+            "unconverged": 1 - jnp.mean(found.converged),
+            "conjugate_steps": jnp.mean(found.steps.astype(jnp.float32)),
+            "acceptance": chains.acceptance,
+        }
+
+
+@dataclass(frozen=True)
+class _Monge:
+    """One step of the Monge map: the same with a source measure that stays as it is."""
+
+    settings: TrainingSettings
+    solver: Conjugate
+
+    def __call__(self, carry: Carry, given: Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
+        key_data, key_source = jax.random.split(key)
+        y = _batch(given.data, self.settings.batch, key_data)
+        if given.source is None:
+            x = given.source_mean + jax.random.normal(key_source, y.shape) @ given.root
+        else:
+            x = _batch(given.source, self.settings.batch, key_source)
+        found = self.solver.solve(carry.network, x, given.mean + (x - given.source_mean) @ given.source_map)
+        network, optimiser, loss = _Update(self.settings)(carry, y, found.point, found.converged)
+        return Carry(network, optimiser, None, None), {
+            "loss": loss,
+            "unconverged": 1 - jnp.mean(found.converged),
+            "conjugate_steps": jnp.mean(found.steps.astype(jnp.float32)),
+        }
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """One step of the moment measure: chains on P_u against ∇u* of centred data."""
+
+    settings: TrainingSettings
+    solver: Conjugate
+
+    def __call__(self, carry: Carry, given: Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
+        key_data, key_moves = jax.random.split(key)
+        rows = jax.random.randint(key_data, (self.settings.batch,), 0, len(given.data))
+        chains = refresh(carry.network, carry.chains)
+        for move in range(self.settings.moves):
+            key_move = jax.random.fold_in(key_moves, move)
+            chains, _ = mala_step(carry.network, chains, key=key_move, gain=GAIN, root=given.root)
+        found = self.solver.solve(carry.network, given.data[rows] - given.mean, carry.images[rows])
+        network, optimiser, loss = _Update(self.settings)(carry, chains.position, found.point, found.converged)
+        known = jnp.where(jnp.isfinite(found.residual)[:, None], found.point, carry.images[rows])
+        return Carry(network, optimiser, chains, carry.images.at[rows].set(known)), {
+            "loss": loss,
+            "unconverged": 1 - jnp.mean(found.converged),
+            "conjugate_steps": jnp.mean(found.steps.astype(jnp.float32)),
+            "acceptance": chains.acceptance,
+        }
+
+
+def _batch(data: jax.Array, size: int, key: jax.Array) -> jax.Array:
+    return data[jax.random.randint(key, (size,), 0, len(data))]
+
+
+def fit_samples(
+    data: ArrayLike,
+    *,
+    key: jax.Array,
+    settings: TrainingSettings | None = None,
+    method: str = "cmfgen",
+    source: ArrayLike | None = None,
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
+) -> FitResult:
+    """Fit a convex potential to samples of a law.
+
+    Args:
+      data: independent draws of ρ, `[n, d]`, n at least ten times d.
+      key: of the whole fit.
+      settings: of the training; None for the defaults.
+      method: "cmfgen" (ρ = ∇w*♯P_w), "monge" (the Monge map from N(mean, cov) to ρ, the "generative ICNN") or
+        "moment" (ρ = ∇u♯P_u, the data centred).
+      source: for "monge" only: draws of another source measure than the data's Gaussian, `[m, d]`.
+      progress: whether to show a progress bar.
+      checkpoint: file that a fit which was interrupted is resumed from, bit for bit; None for none.
+
+    Raises:
+      ValueError: for data that are not a finite `[n, d]` with n at least ten times d, have a singular covariance, or
+        an unknown method, or a source that is not finite draws of the same dimension or not for "monge".
+    """
+    if method not in METHODS:
+        raise ValueError(f"method: found {method!r}, allowed: {', '.join(map(repr, METHODS))}")
+    settings = TrainingSettings() if settings is None else settings
+    array = check_samples("data", data)
+    given_source = None if source is None else check_samples("source", source)
+    if given_source is not None and (method != "monge" or given_source.shape[1] != array.shape[1]):
+        raise ValueError(
+            f"source: found shape {list(given_source.shape)} for method {method!r}, allowed: [m, {array.shape[1]}] for "
+            "'monge', None for the others"
+        )
+    start = _start(method, array, given_source, settings, jax.random.fold_in(key, 0))
+    carry, trace = train(
+        start.step,
+        start.carry,
+        start.given,
+        settings.steps,
+        key=jax.random.fold_in(key, 1),
+        name=method,
+        progress=progress,
+        checkpoint=checkpoint,
+        fingerprint=_fingerprint(array, given_source, settings, method, key),
+    )
+    common = carry.network, settings, *_mean_and_cov(array), array[:ANCHORS].astype(np.float32), trace
+    if method == "monge":
+        return MongeFit(*common, None if given_source is None else given_source.astype(np.float32))
+    return (ConjugateFit if method == "cmfgen" else MomentFit)(*common)
+
+
+def check_samples(name: str, data: ArrayLike) -> np.ndarray:
+    """The samples in float64.
+
+    Raises:
+      ValueError: naming what is wrong with them.
+    """
+    array = np.asarray(data, dtype=np.float64)
+    if array.ndim != 2 or not array.size:
+        raise ValueError(f"{name}: found shape {list(array.shape)}, allowed: a non-empty [n, d]")
+    n, d = array.shape
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{name}: found {int(np.sum(~np.isfinite(array)))} NaN or infinite entries, allowed: none")
+    if n < FEWEST * d:
+        raise ValueError(f"{name}: found {n} points in dimension {d}, allowed: at least {FEWEST * d}")
+    cov = np.cov(array, rowvar=False).reshape(d, d)
+    smallest, largest = np.linalg.eigvalsh(cov)[[0, -1]]
+    if not smallest > 1e-10 * largest:
+        raise ValueError(
+            f"{name}: found a covariance with eigenvalues from {smallest:.3g} to {largest:.3g}, allowed: data that "
+            "span all dimensions (drop or combine constant and dependent columns)"
+        )
+    return array
+
+
+class _Start(NamedTuple):
+    """The step of a method, its first carry, and what it is given."""
+
+    step: Any
+    carry: Carry
+    given: Given
+
+
+def _mean_and_cov(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return samples.mean(axis=0), np.cov(samples, rowvar=False).reshape(samples.shape[1], samples.shape[1])
+
+
+def _start(
+    method: str, data: np.ndarray, source: np.ndarray | None, settings: TrainingSettings, key: jax.Array
+) -> _Start:
+    (mean, cov), dim = _mean_and_cov(data), data.shape[1]
+    solver = conjugate_solver(dim, tolerance=settings.tolerance, max_steps=settings.conjugate_steps)
+    # The law of the network's arguments, and mean and derivative of its gradient, for the data's Gaussian.
+    arguments = mean, cov
+    if method == "cmfgen":
+        source_cov = power(cov, 1 / 3)
+        source_mean, curvature = np.linalg.solve(np.eye(dim) + source_cov, mean), power(cov, -1 / 3)
+    elif method == "monge":
+        source_mean, source_cov = (mean, cov) if source is None else _mean_and_cov(source)
+        curvature = gaussian_map(cov, source_cov)
+    else:
+        source_mean, source_cov, curvature = np.zeros(dim), np.linalg.inv(cov), cov
+        arguments = source_mean, source_cov
+    given = Given(
+        _single(data),
+        _single(mean),
+        _single(power(source_cov, 1 / 2)),
+        None if source is None else _single(source),
+        _single(source_mean),
+        _single(np.linalg.inv(curvature)),
+    )
+    network = InputConvexNetwork.near(
+        *arguments,
+        curvature=curvature,
+        slope_mean=np.zeros(dim) if method == "moment" else source_mean,
+        widths=settings.widths,
+        smoothing=settings.smoothing,
+        quadratic=settings.quadratic,
+        slope=settings.slope,
+        key=jax.random.fold_in(key, 0),
+    )
+    optimiser = _Update(settings).optimiser.init(network)  # pyright: ignore[reportArgumentType]
+    rows = jax.random.choice(jax.random.fold_in(key, 1), len(data), (settings.batch,))
+    if method == "monge":
+        return _Start(_Monge(settings, solver), Carry(network, optimiser, None, None), given)
+    if method == "cmfgen":
+        # ∇w sends data to P_w as well as w does so far: chains start there, with their images known.
+        chains = initial_state(network, gradients(network, given.data[rows]), step=0.5)
+        return _Start(_Cmfgen(settings, solver), Carry(network, optimiser, chains, given.data[rows]), given)
+    images = (given.data - given.mean) @ given.source_map
+    chains = initial_state(network, images[rows], step=0.5)
+    return _Start(_Moment(settings, solver), Carry(network, optimiser, chains, images), given)
+
+
+def _single(array: np.ndarray) -> jax.Array:
+    return jnp.asarray(array, jnp.float32)
+
+
+def _fingerprint(
+    data: np.ndarray, source: np.ndarray | None, settings: TrainingSettings, method: str, key: jax.Array
+) -> str:
+    """Of everything that determines a fit."""
+    parts: Mapping[str, Any] = {"settings": settings.to_dict(), "method": method}
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
+    for array in (data, source):
+        digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+    digest.update(np.asarray(jax.random.key_data(key)).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,65 @@
+"""Laws in any dimension whose conjugate potential is known: what learned potentials are judged by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from conjugate_moments._random import key_for, normal
+from conjugate_moments.fits.product import fit_product
+from conjugate_moments.measures.planted import planted
+from conjugate_moments.measures.univariate import Mixture
+
+if TYPE_CHECKING:
+    import jax
+
+Array = NDArray[np.floating]  # float64 throughout
+
+MODES, WIDTH = (-1.0, 1.0), 0.4  # of every factor of "product"
+
+
+class Truth(Protocol):
+    """A law ρ with its exact potential w; points are `[n, d]`."""
+
+    def transport(self, x: ArrayLike, /) -> Array:
+        """∇w*."""
+        ...
+
+    def inverse_transport(self, y: ArrayLike, /) -> Array:
+        """∇w."""
+        ...
+
+    def sample_gibbs(self, n: int, *, key: jax.Array) -> Array:
+        """Draws of P_w, `[n, d]`."""
+        ...
+
+    def sample(self, n: int, *, key: jax.Array) -> Array:
+        """Draws of ρ, `[n, d]`."""
+        ...
+
+    @property
+    def variance(self) -> float:
+        """Trace of the covariance of ρ."""
+        ...
+
+
+def truth(family: str, dim: int) -> Truth:
+    """The law of a family in dimension `dim`, the same in every run.
+
+    Args:
+      family: "product", a randomly rotated product of two-mode laws, or a family of `planted`.
+      dim: d; even for planted laws.
+
+    Raises:
+      ValueError: for another family, or a dimension that it does not have.
+    """
+    key = key_for(0, "truth", family, str(dim))
+    if family != "product":
+        return planted(family, dim, key=key)  # pyright: ignore[reportArgumentType]
+    from scipy import stats
+
+    law = Mixture((0.5, 0.5), tuple(stats.norm(mode, WIDTH) for mode in MODES))
+    rotation, triangle = np.linalg.qr(normal(key, (dim, dim)))
+    return fit_product([law] * dim, rotation * np.sign(np.diag(triangle)))

@@ -1,0 +1,152 @@
+"""Scores of potentials learned from samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conjugate_moments.fits.gaussian import GaussianFactorization
+from conjugate_moments.fits.truths import Truth
+from conjugate_moments.measures.planar import PlanarLaw
+from conjugate_moments.metrics.records import Score, over_seeds, refuse
+from conjugate_moments.metrics.transport import gibbs_distance, matched_w2, sinkhorn_divergence
+from conjugate_moments.metrics.uvp import l2_uvp
+
+if TYPE_CHECKING:
+    import jax
+
+    from conjugate_moments.fits.result import FitResult
+
+Array = NDArray[np.floating]
+
+LARGEST_UNCONVERGED = 0.01  # share of rows that may be left out of a score; beyond, the fit is refused
+LINES, POINTS_PER_LINE = 17, 65  # of the warped grid, in each direction
+
+
+@dataclass(frozen=True, eq=False)
+class Generated:
+    """Draws of a fit's source measure and their images, `[n, d]` each; images that did not converge are NaN.
+
+    Args:
+      source: draws.
+      images: under the transport map.
+      mixed: whether the draws are independent, or their chains have mixed.
+    """
+
+    source: Array
+    images: Array
+    mixed: bool
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Rows whose image converged, `[n]`."""
+        return np.asarray(~np.isnan(self.images).any(axis=1))
+
+
+def generate(fit: FitResult | GaussianFactorization, n: int, *, key: jax.Array) -> Generated:
+    """Draws of the source measure of a fit, mapped."""
+    if isinstance(fit, GaussianFactorization):
+        source, mixed = fit.sample_gibbs(n, key=key), True
+    else:
+        source, status = fit.draw(n, key=key)
+        mixed = status.converged
+    return Generated(source, fit.transport(source), mixed)
+
+
+def warped_grid(fit: FitResult | GaussianFactorization, source: Array) -> Array:
+    """Images of the lines of a grid over the bulk of the source `[n, 2]`: `[lines, points, 2]`."""
+    low, high = np.quantile(source, [0.005, 0.995], axis=0)
+    lines = [np.linspace(low[i], high[i], LINES) for i in (0, 1)]
+    along = [np.linspace(low[i], high[i], POINTS_PER_LINE) for i in (0, 1)]
+    vertical = np.stack(np.broadcast_arrays(lines[0][:, None], along[1]), axis=-1)
+    horizontal = np.stack(np.broadcast_arrays(along[0], lines[1][:, None]), axis=-1)
+    grid = np.concatenate([vertical, horizontal])
+    return fit.transport(grid.reshape(-1, 2)).reshape(grid.shape)
+
+
+def planar_scores(law: PlanarLaw, generated: Generated, truth: Array, epsilon: float) -> dict[str, float]:
+    """Distances of generated points to true ones `[n, 2]`, and the share of points where the law has no mass.
+
+    `mixed` is 1 or 0. A fit of which too many rows did not converge scores NaN; so does a Sinkhorn divergence whose own
+    iterations did not converge, as happens when points lie far off.
+    """
+    known = generated.known
+    unconverged = 1 - float(known.mean())
+    if unconverged > LARGEST_UNCONVERGED:
+        return {"sinkhorn": np.nan, "w2": np.nan, "off_support": np.nan, "unconverged": unconverged, "mixed": np.nan}
+    images = generated.images[known].astype(np.float64)
+    try:
+        divergence = sinkhorn_divergence(images, truth, epsilon=epsilon).value
+    except ArithmeticError as error:
+        print(error)
+        divergence = np.nan
+    return {
+        "sinkhorn": divergence,
+        "w2": matched_w2(images, truth[: len(images)]),
+        "off_support": law.off_support(images),
+        "unconverged": unconverged,
+        "mixed": float(generated.mixed),
+    }
+
+
+def truth_scores(
+    truth: Truth, fit: FitResult | GaussianFactorization, n: int, *, given_source: bool, key: jax.Array
+) -> dict[str, float]:
+    """Errors of a fit's maps on draws of the true Gibbs measure, in per cent, and of its Gibbs factor.
+
+    Args:
+      truth: the law, with its exact potential.
+      fit: of samples of it.
+      n: number of draws.
+      given_source: whether the fit was given the true Gibbs measure, so that there is no factor to score.
+      key: of the draws.
+    """
+    import jax
+
+    x = truth.sample_gibbs(n, key=jax.random.fold_in(key, 0))
+    y = truth.transport(x)
+    found = fit.transport(x)
+    known = ~np.isnan(found).any(axis=1)
+    unconverged = 1 - float(known.mean())
+    names = ("uvp", "uvp_inverse", "gibbs", "unconverged", "mixed")
+    if unconverged > LARGEST_UNCONVERGED:
+        return dict(zip(names, (np.nan, np.nan, np.nan, unconverged, np.nan), strict=True))
+    spread = float(x.var(axis=0).sum())
+    uvp = l2_uvp(found[known], y[known], truth.variance).value
+    inverse = l2_uvp(fit.inverse_transport(y), x, spread).value
+    if given_source:
+        return dict(zip(names, (uvp, inverse, np.nan, unconverged, np.nan), strict=True))
+    drawn = generate(fit, n, key=jax.random.fold_in(key, 1))
+    distance = gibbs_distance(drawn.source, x, key=jax.random.fold_in(key, 2)).value / np.sqrt(spread)
+    return dict(zip(names, (uvp, inverse, distance, unconverged, float(drawn.mixed)), strict=True))
+
+
+def over_fits(
+    dataset: str,
+    method: str,
+    seeds: Sequence[int],
+    found: Sequence[Mapping[str, float]],
+    floors: Mapping[str, Sequence[float]],
+) -> list[Score]:
+    """Scores of fits that differ from seed to seed; only `unconverged` if one fit was refused.
+
+    Args:
+      dataset: name of the law.
+      method: name of the method.
+      seeds: of the data sets and fits.
+      found: the metrics of each seed; NaN where one does not apply.
+      floors: for the metrics that have one, its noise floor for each seed.
+    """
+    scores = []
+    refused = any(numbers["unconverged"] > LARGEST_UNCONVERGED for numbers in found)
+    for metric in found[0]:
+        if refused and metric != "unconverged":
+            scores += refuse(dataset, method, [metric])
+        else:
+            floor = floors.get(metric, [np.nan] * len(seeds))
+            scores += over_seeds(dataset, method, metric, seeds, [numbers[metric] for numbers in found], floor)
+    return scores

@@ -1,0 +1,1 @@
+"""Samplers of Gibbs measures and the diagnostics that say whether they mixed."""

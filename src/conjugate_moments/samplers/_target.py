@@ -1,0 +1,19 @@
+"""What every sampler needs to know of a potential."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import jax
+
+
+class Target(Protocol):
+    """The negative logarithm of a density that need not be normalised, registered as a jax pytree.
+
+    Every `Potential` is one; so is the energy of a posterior, which need not be convex.
+    """
+
+    def value(self, x: jax.Array, /) -> jax.Array:
+        """w at one point `[d]`, a scalar; +inf outside the support."""
+        ...

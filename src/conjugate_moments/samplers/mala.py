@@ -1,0 +1,294 @@
+"""The Metropolis-adjusted Langevin algorithm on a batch of persistent chains (Roberts & Tweedie 1996).
+
+A move proposes x' = x - h R Rᵀ∇w(x) + √(2h) R ξ, ξ ~ N(0, I), and accepts it with the Metropolis probability, so that
+P_w ∝ e^{-w} is invariant for every step size h and every root R. A Gaussian fit with covariance S suggests R = S^{1/2}.
+Where w grows faster than a quadratic, proposals from far out overshoot and are all rejected: start near the bulk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from conjugate_moments.samplers._target import Target
+from conjugate_moments.samplers.diagnostics import FEWEST_DRAWS, ChainDiagnostics, diagnose
+
+TARGET_ACCEPTANCE = 0.6  # just above the 0.574 that is optimal as d grows (Roberts & Rosenthal 1998)
+MEMORY = 20  # moves that the running mean of the acceptance looks back
+DRAWS_PER_CHAIN = 100  # fewer, and the R̂ of correlated draws is far from 1 even in equilibrium
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class MalaState:
+    """Chains and what the next move needs to know of them. A jax pytree, in the dtype of the positions.
+
+    Args:
+      position: `[n, d]`.
+      value: w there, `[n]`.
+      gradient: ∇w there, `[n, d]`.
+      log_step: log of the step size h, one for all chains, scalar.
+      acceptance: mean probability of acceptance over chains and about the last `MEMORY` moves; 0 before the first.
+      moves: number of moves so far.
+    """
+
+    position: jax.Array
+    value: jax.Array
+    gradient: jax.Array
+    log_step: jax.Array
+    acceptance: jax.Array
+    moves: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class MalaInfo:
+    """One move of every chain.
+
+    Args:
+      probability: of accepting the proposal, `[n]`; 0 where the proposal, its value or its gradient is not finite.
+      accepted: whether it was, `[n]`.
+    """
+
+    probability: jax.Array
+    accepted: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class ChainRun:
+    """Draws of the chains with their diagnostics, and the state to continue from.
+
+    Args:
+      draws: `[m, n, d]`.
+      diagnostics: of these draws.
+      state: after the last move.
+    """
+
+    draws: jax.Array
+    diagnostics: ChainDiagnostics
+    state: MalaState
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class GibbsSample:
+    """Draws of P_w, correlated as `diagnostics.ess` says, and worth using only if `diagnostics.converged`.
+
+    Args:
+      points: `[n, d]`.
+      diagnostics: of the chains that the points are taken from.
+      state: after the last move.
+    """
+
+    points: jax.Array
+    diagnostics: ChainDiagnostics
+    state: MalaState
+
+
+@jax.jit
+def _evaluate(potential: Target, position: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return jax.vmap(jax.value_and_grad(potential.value))(position)
+
+
+def initial_state(potential: Target, positions: ArrayLike, *, step: float) -> MalaState:
+    """Chains at `positions`, `[n, d]`, with step size h = `step` > 0.
+
+    Raises:
+      ValueError: if `positions` is not a non-empty array of shape `[n, d]` or `step` is not positive and finite.
+    """
+    position = jnp.asarray(positions)
+    if position.ndim != 2 or not position.size:
+        raise ValueError(f"positions: expected a non-empty array of shape [n, d], found shape {position.shape}")
+    if not 0 < step < float("inf"):
+        raise ValueError(f"step: expected a finite number > 0, found {step}")
+    value, gradient = _evaluate(potential, position)
+    log_step = jnp.log(jnp.asarray(step, value.dtype))
+    return MalaState(position, value, gradient, log_step, jnp.zeros_like(log_step), jnp.zeros((), jnp.int32))
+
+
+def refresh(potential: Target, state: MalaState) -> MalaState:
+    """The same chains on another potential, as after a training step: without this the next move is biased."""
+    value, gradient = _evaluate(potential, state.position)
+    return replace(state, value=value, gradient=gradient)
+
+
+def _propose(state: MalaState, noise: jax.Array, root: jax.Array | None) -> jax.Array:
+    step = jnp.exp(state.log_step)
+    # In the frame of R the drift is -h Rᵀ∇w and the noise is white.
+    slope = state.gradient if root is None else state.gradient @ root
+    shift = jnp.sqrt(2 * step) * noise - step * slope
+    return state.position + (shift if root is None else shift @ root.T)
+
+
+def _log_ratio(
+    state: MalaState, value: jax.Array, gradient: jax.Array, noise: jax.Array, root: jax.Array | None
+) -> jax.Array:
+    """Log of the Metropolis ratio, `[n]`: the reverse move's noise is had from the noise, without an inverse of R."""
+    slopes = state.gradient + gradient
+    reverse = jnp.sqrt(jnp.exp(state.log_step) / 2) * (slopes if root is None else slopes @ root) - noise
+    ratio = state.value - value + (jnp.sum(noise**2, axis=1) - jnp.sum(reverse**2, axis=1)) / 2
+    # -inf would beat every other value for ever, and a gradient that is not finite would freeze the chain there.
+    usable = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient), axis=1)
+    return jnp.where(usable & ~jnp.isnan(ratio), ratio, -jnp.inf)
+
+
+def mala_step(
+    potential: Target,
+    state: MalaState,
+    *,
+    key: jax.Array,
+    gain: ArrayLike = 0.0,
+    target: ArrayLike = TARGET_ACCEPTANCE,
+    root: jax.Array | None = None,
+) -> tuple[MalaState, MalaInfo]:
+    """One move of every chain, with one evaluation of w and ∇w for each.
+
+    Args:
+      potential: w; `state` must hold its values, else `refresh` first.
+      state: of n chains.
+      key: of this move.
+      gain: of the Robbins-Monro update log h ← log h + gain · (mean acceptance - target). Only moves with gain 0
+        leave P_w exactly invariant; a decreasing gain does so in the limit.
+      target: acceptance that the step size adapts to.
+      root: R, `[d, d]`; None for the identity. Keep it fixed along a run.
+    """
+    key_noise, key_accept = jax.random.split(key)
+    noise = jax.random.normal(key_noise, state.position.shape, state.position.dtype)
+    position = _propose(state, noise, root)
+    value, gradient = _evaluate(potential, position)
+    log_ratio = _log_ratio(state, value, gradient, noise, root)
+    accepted = jnp.log(jax.random.uniform(key_accept, log_ratio.shape, log_ratio.dtype)) < log_ratio
+    probability = jnp.exp(jnp.minimum(log_ratio, 0))
+    mean = jnp.mean(probability)
+    moved = MalaState(
+        position=jnp.where(accepted[:, None], position, state.position),
+        value=jnp.where(accepted, value, state.value),
+        gradient=jnp.where(accepted[:, None], gradient, state.gradient),
+        log_step=state.log_step + gain * (mean - target),
+        acceptance=state.acceptance + (mean - state.acceptance) / jnp.minimum(state.moves + 1, MEMORY),
+        moves=state.moves + 1,
+    )
+    return moved, MalaInfo(probability, accepted)
+
+
+@partial(jax.jit, static_argnames="moves")
+def warm_up(
+    potential: Target,
+    state: MalaState,
+    moves: int,
+    *,
+    key: jax.Array,
+    target: ArrayLike = TARGET_ACCEPTANCE,
+    root: jax.Array | None = None,
+) -> MalaState:
+    """Move the chains towards P_w while the step size adapts, with gains (1 + t/10)^{-0.6} for t = 0, …, moves - 1.
+
+    The gains are not summable and their squares are, as Robbins & Monro (1951) ask.
+
+    Args:
+      potential: w.
+      state: of n chains, with the values of w.
+      moves: of each chain.
+      key: of this call.
+      target: acceptance to adapt to.
+      root: as for `mala_step`.
+    """
+
+    def move(state: MalaState, now: tuple[jax.Array, jax.Array]) -> tuple[MalaState, None]:
+        return mala_step(potential, state, key=now[0], gain=now[1], target=target, root=root)[0], None
+
+    gains = (1 + jnp.arange(moves, dtype=state.log_step.dtype) / 10) ** -0.6
+    return jax.lax.scan(move, state, (jax.random.split(key, moves), gains))[0]
+
+
+@partial(jax.jit, static_argnames=("moves", "thin"))
+def run(
+    potential: Target,
+    state: MalaState,
+    moves: int,
+    *,
+    key: jax.Array,
+    thin: int = 1,
+    root: jax.Array | None = None,
+) -> ChainRun:
+    """Move the chains with a fixed step size and keep every `thin`-th position: P_w is exactly invariant.
+
+    Args:
+      potential: w.
+      state: of n chains, with the values of w.
+      moves: of each chain, a multiple of `thin`, at least `FEWEST_DRAWS · thin`.
+      key: of this call.
+      thin: moves between draws.
+      root: as for `mala_step`.
+
+    Raises:
+      ValueError: if `moves` and `thin` do not fit.
+    """
+    if thin < 1 or moves % thin or moves < FEWEST_DRAWS * thin:
+        raise ValueError(
+            f"moves: expected a multiple of thin={thin} >= 1, at least {FEWEST_DRAWS} times, found {moves}"
+        )
+
+    def move(state: MalaState, key: jax.Array) -> tuple[MalaState, jax.Array]:
+        state, info = mala_step(potential, state, key=key, root=root)
+        return state, jnp.mean(info.probability)
+
+    def draw(state: MalaState, keys: jax.Array) -> tuple[MalaState, tuple[jax.Array, jax.Array]]:
+        state, acceptance = jax.lax.scan(move, state, keys)
+        return state, (state.position, jnp.mean(acceptance))
+
+    state, (draws, acceptance) = jax.lax.scan(draw, state, jax.random.split(key, (moves // thin, thin)))
+    found = diagnose(draws, acceptance=jnp.mean(acceptance), step=jnp.exp(state.log_step), moves=moves)
+    return ChainRun(draws, found, state)
+
+
+def sample(
+    potential: Target,
+    n: int,
+    *,
+    key: jax.Array,
+    start: ArrayLike,
+    warmup: int = 500,
+    thin: int = 10,
+    step: float = 0.5,
+    root: jax.Array | None = None,
+) -> GibbsSample:
+    """`n` draws of P_w ∝ e^{-w}: adapt the step size, fix it, and keep every `thin`-th position of every chain.
+
+    Each chain gives at least `DRAWS_PER_CHAIN` draws, all of which are diagnosed; the last n are returned. R̂² is about
+    1 + 2(τ - 1)/m for m draws a chain with an autocorrelation time of τ draws, in equilibrium too: if R̂ alone is too
+    large, raise `thin`.
+
+    Args:
+      potential: w.
+      n: number of draws.
+      key: of this call.
+      start: where the chains start, `[chains, d]`, with w finite; spread wider than P_w, so that R̂ can see a failure.
+      warmup: moves of each chain before the first draw.
+      thin: moves between draws.
+      step: first step size, adapted in the warm-up.
+      root: R, `[d, d]`; None for the identity.
+
+    Raises:
+      ValueError: if `n`, `warmup` or `thin` is not positive, w is not finite at some `start`, or as `initial_state`.
+    """
+    for name, count in (("n", n), ("warmup", warmup), ("thin", thin)):
+        if count < 1:
+            raise ValueError(f"{name}: expected an integer >= 1, found {count}")
+    state = initial_state(potential, start, step=step)
+    chains, dim = state.position.shape
+    lost = int(jnp.sum(~jnp.isfinite(state.value)))
+    if lost:
+        raise ValueError(f"start: w is not finite at {lost} of {chains} points, allowed are points of its domain")
+    if root is not None and root.shape != (dim, dim):
+        raise ValueError(f"root: expected shape {(dim, dim)}, found {root.shape}")
+    key_warmup, key_run = jax.random.split(key)
+    state = warm_up(potential, state, warmup, key=key_warmup, root=root)
+    moves = thin * max(-(-n // chains), DRAWS_PER_CHAIN)
+    result = run(potential, state, moves, key=key_run, thin=thin, root=root)
+    return GibbsSample(result.draws.reshape(-1, dim)[-n:], result.diagnostics, result.state)

@@ -1,0 +1,116 @@
+"""The input convex network: convexity for all leaves, its initial law, its exact Hessian."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from conjugate_moments.potentials.base import gradients, hessians, values
+from conjugate_moments.potentials.icnn import FLOOR, InputConvexNetwork
+from conjugate_moments.potentials.quadratic import Quadratic
+
+MEAN = np.array([1.0, -2.0, 0.5])
+S = np.array([[1.0, 0.2, 0.0], [0.2, 0.7, -0.3], [0.0, -0.3, 2.0]])
+COV = S @ S @ S
+POINTS = MEAN + 3 * np.random.default_rng(0).normal(size=(20, 3))
+
+
+def network(widths=(12, 8, 6), **settings):
+    return InputConvexNetwork.initial(MEAN, COV, widths=widths, key=jax.random.key(0), **settings)
+
+
+def moved(net, size, seed=0):
+    """Trained-like leaves: every trained one moved at random, of any sign."""
+    rng = np.random.default_rng(seed)
+    trained = jax.tree.map(lambda x: x + jnp.asarray(size * rng.normal(size=x.shape), x.dtype), replace(net, frame=()))
+    return replace(trained, frame=net.frame)
+
+
+@pytest.mark.parametrize("widths", [(12,), (12, 8, 6)])
+def test_hessian_is_that_of_the_value(widths):
+    with jax.enable_x64(True):
+        net = moved(network(widths), 1.0)
+        automatic = jax.jit(jax.vmap(jax.hessian(net.value)))(jnp.asarray(POINTS))
+        np.testing.assert_allclose(hessians(net, POINTS), automatic, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("size", [0.1, 3.0])
+def test_strongly_convex_for_all_leaves(size, seed):
+    """The floor, in float64 so that rounding does not decide."""
+    with jax.enable_x64(True):
+        net = moved(network(smoothing=0.02), size, seed)
+        scale = np.sqrt(np.diag(COV))
+        least = np.linalg.eigvalsh(hessians(net, POINTS) * np.outer(scale, scale))[:, 0]
+        bound = FLOOR * np.linalg.eigvalsh(np.linalg.inv(S) * np.outer(scale, scale))[0]
+        np.testing.assert_allclose(net.frame.floor, bound, rtol=1e-10)
+        assert np.all(least >= bound * (1 - 1e-6))
+
+
+def test_convex_in_float32():
+    eigenvalues = jnp.linalg.eigvalsh(hessians(moved(network(smoothing=0.02), 3.0), POINTS))
+    assert jnp.all(eigenvalues[:, 0] >= -1e-6 * eigenvalues[:, -1])
+
+
+def test_convex_along_segments():
+    """Jensen at midpoints: convexity of the values themselves, with no derivative."""
+    with jax.enable_x64(True):
+        net = moved(network(), 2.0)
+        own, middle = np.asarray(values(net, POINTS)), np.asarray(values(net, (POINTS + POINTS[::-1]) / 2))
+    assert np.all(middle <= (own + own[::-1]) / 2 + 1e-12)
+
+
+def test_without_units_the_network_is_the_closed_form():
+    with jax.enable_x64(True):
+        net, exact = network(quadratic=1 - 1e-12), Quadratic.from_gaussian(MEAN, COV)
+        np.testing.assert_allclose(gradients(net, POINTS), gradients(exact, POINTS), rtol=1e-8, atol=1e-8)
+
+
+def test_units_supply_the_curvature_that_the_quadratic_gives_up():
+    with jax.enable_x64(True):
+        net = network(widths=(64,), quadratic=0.6)
+        rng = np.random.default_rng(1)
+        draws = rng.multivariate_normal(MEAN, COV, size=4000)
+        traces = np.einsum("ij,nji->n", S, np.asarray(hessians(net, draws)))
+        slopes = np.asarray(gradients(net, draws))
+    # The network was balanced over 256 draws and is measured over 4000: the first sample's error dominates.
+    assert abs(traces.mean() - 3) < 5 * traces.std() / np.sqrt(256)
+    error = slopes.mean(axis=0) - np.linalg.solve(np.eye(3) + S, MEAN)
+    assert np.all(np.abs(error) < 5 * slopes.std(axis=0) / np.sqrt(256))
+
+
+def test_no_gradient_reaches_the_frame():
+    slopes = jax.jit(jax.grad(lambda net: jnp.sum(values(net, POINTS))))(network())
+    assert all(jnp.all(leaf == 0) for leaf in jax.tree.leaves(slopes.frame))
+    assert all(jnp.any(leaf != 0) for leaf in jax.tree.leaves(replace(slopes, frame=())))
+
+
+def test_translation_and_scaling_of_one_axis_move_the_potential_along():
+    """t is the same, so are the units: a shift of the data shifts w, up to the linear part that recentres P_w."""
+    shift = np.array([5.0, 0.0, -3.0])
+    with jax.enable_x64(True):
+        net = network()
+        other = InputConvexNetwork.initial(MEAN + shift, COV, widths=(12, 8, 6), key=jax.random.key(0))
+        np.testing.assert_allclose(hessians(other, POINTS + shift), hessians(net, POINTS), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"widths": ()}, "widths: expected one or more positive integers"),
+        ({"widths": (8, 0)}, "widths: expected one or more positive integers"),
+        ({"smoothing": 0.0}, "smoothing: expected a finite number > 0, found 0.0"),
+        ({"quadratic": 1.0}, r"quadratic: expected a number in \[0.1, 1\), found 1.0"),
+        ({"slope": float("nan")}, "slope: expected a finite number > 0, found nan"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        network(**settings)
+
+
+def test_bad_moments_are_refused():
+    with pytest.raises(ValueError, match="cov: expected shape"):
+        InputConvexNetwork.initial(MEAN, np.eye(2), key=jax.random.key(0))

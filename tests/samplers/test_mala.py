@@ -1,0 +1,205 @@
+"""Invariance, balance, adaptation and refusals of the Langevin sampler."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from conjugate_moments.samplers import mala
+from conjugate_moments.samplers.mala import initial_state, mala_step, refresh, run, sample, warm_up
+
+KEY = jax.random.key(7)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Quadratic:
+    precision: jax.Array
+
+    def value(self, x):
+        return x @ self.precision @ x / 2
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Quartic:
+    scale: jax.Array
+
+    def value(self, x):
+        return jnp.sum((x / self.scale) ** 4) / 4
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Gamma:
+    """The law of density x e^{-x} on x > 0; NaN elsewhere."""
+
+    shift: jax.Array
+
+    def value(self, x):
+        return jnp.sum(x - jnp.log(x) + self.shift)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Cube:
+    side: jax.Array
+
+    def value(self, x):
+        return jnp.where(jnp.all(jnp.abs(x) < self.side / 2), 0.0, jnp.inf)
+
+
+ROOT = np.array([[2.0, 0.3], [-0.5, 0.4]])
+STANDARD = Quadratic(jnp.eye(2))
+
+
+@jax.jit
+def moved(potential, state, root=None):
+    """The chains after 40 moves of fixed step."""
+
+    def move(state, key):
+        return mala_step(potential, state, key=key, root=root)[0], None
+
+    return jax.lax.scan(move, state, jax.random.split(jax.random.fold_in(KEY, 1), 40))[0]
+
+
+def assert_mean(samples, expected):
+    """The mean of independent rows is `expected` within five standard errors."""
+    samples = np.asarray(samples, dtype=np.float64)
+    error = samples.std(axis=0) / np.sqrt(len(samples))
+    np.testing.assert_array_less(np.abs(samples.mean(axis=0) - expected), 5 * error)
+
+
+@pytest.mark.parametrize("root", [None, ROOT])
+def test_detailed_balance(root):
+    """π(x) q(x, y) α(x, y) is symmetric, with q written out from the proposal's Gaussian law."""
+    with jax.enable_x64(True):
+        potential, step = Quartic(jnp.array([1.0, 2.0])), 0.4
+        x, y = jax.random.normal(KEY, (2, 50, 2))
+        matrix = np.eye(2) if root is None else root
+
+        @jax.jit
+        def flow(start, end):
+            state = initial_state(potential, start, step=step)
+            other = initial_state(potential, end, step=step)
+            drift = step * state.gradient @ matrix @ matrix.T
+            noise = (end - start + drift) @ np.linalg.inv(matrix).T / np.sqrt(2 * step)
+            log_ratio = mala._log_ratio(state, other.value, other.gradient, noise, root)
+            log_flow = -state.value - jnp.sum(noise**2, axis=1) / 2 + jnp.minimum(log_ratio, 0)
+            return log_flow, mala._propose(state, noise, root)
+
+        (forth, proposed), (back, _) = flow(x, y), flow(y, x)
+        np.testing.assert_allclose(proposed, y, atol=1e-12)
+        np.testing.assert_allclose(forth, back, rtol=1e-10)
+
+
+def test_exact_draws_stay_exact():
+    """At h = 1 the unadjusted chain would double the variance; the adjusted one keeps every moment."""
+    state = initial_state(STANDARD, jax.random.normal(KEY, (20_000, 2)), step=1.0)
+    end = moved(STANDARD, state).position
+    assert_mean(end, 0.0)
+    assert_mean(end**2, 1.0)
+    assert_mean(end**4, 3.0)
+    assert_mean(end[:, 0] * end[:, 1], 0.0)
+
+
+def test_stein_identity():
+    """E[x_i ∂_i w] = 1 for every law e^{-w} on the whole space, from exact draws of e^{-x⁴/4} at a step of order 1."""
+    potential = Quartic(jnp.array([1.0, 3.0]))
+    white = stats.gennorm(4, scale=4**0.25).rvs((20_000, 2), random_state=0)
+    start = jnp.asarray(white * np.array([1.0, 3.0]), jnp.float32)
+    end = moved(potential, initial_state(potential, start, step=0.5), jnp.diag(potential.scale))
+    assert_mean(end.position * end.gradient, 1.0)
+    assert_mean(end.position, 0.0)
+
+
+def test_moments_within_the_errors_that_ess_claims():
+    cov = ROOT @ ROOT.T
+    start = 3 * jax.random.normal(KEY, (200, 2))
+    found = sample(Quadratic(jnp.linalg.inv(cov)), 20_000, key=KEY, start=start, root=jnp.asarray(ROOT))
+    assert found.diagnostics.converged
+    assert found.points.shape == (20_000, 2)
+    ess = np.asarray(found.diagnostics.ess)
+    points = np.asarray(found.points, dtype=np.float64)
+    np.testing.assert_array_less(np.abs(points.mean(axis=0)), 5 * np.sqrt(np.diag(cov) / ess))
+    # Squares decorrelate no slower than the coordinates themselves for a Gaussian.
+    error = 5 * np.sqrt((np.outer(np.diag(cov), np.diag(cov)) + cov**2) / ess.min())
+    np.testing.assert_array_less(np.abs(np.cov(points.T) - cov), error)
+
+
+def test_the_root_is_a_change_of_variables():
+    """Chains on w with root R are the images under R of chains on w∘R with root I."""
+    with jax.enable_x64(True):
+        start = jax.random.normal(KEY, (10, 2))
+        standard = Quadratic(jnp.eye(2))
+        white = moved(standard, initial_state(standard, start, step=0.7))
+        inverse = np.linalg.inv(ROOT)
+        potential = Quadratic(jnp.asarray(inverse.T @ inverse))
+        image = moved(potential, initial_state(potential, start @ ROOT.T, step=0.7), jnp.asarray(ROOT))
+        np.testing.assert_allclose(image.position, white.position @ ROOT.T, atol=1e-12)
+        assert image.position.dtype == image.log_step.dtype == jnp.float64
+
+
+@pytest.mark.parametrize("step", [1e-4, 1e2])
+def test_adaptation_reaches_the_target(step):
+    potential = Quadratic(jnp.diag(jnp.array([1.0, 9.0])))
+    state = initial_state(potential, jax.random.normal(KEY, (200, 2)), step=step)
+    state = warm_up(potential, state, 500, key=KEY)
+    found = run(potential, state, 1000, key=jax.random.fold_in(KEY, 1), thin=10).diagnostics
+    assert abs(found.acceptance - mala.TARGET_ACCEPTANCE) < 0.05
+    assert abs(state.acceptance - mala.TARGET_ACCEPTANCE) < 0.05
+
+
+@pytest.mark.parametrize("step", [1e-6, 1e6])
+def test_chains_that_do_not_mix_are_flagged(step):
+    state = initial_state(STANDARD, jax.random.normal(KEY, (200, 2)), step=step)
+    assert not run(STANDARD, state, 1000, key=KEY, thin=10).diagnostics.converged
+
+
+def test_proposals_outside_the_domain_are_rejected():
+    """Invariance on a bounded domain, and where w is NaN outside."""
+    cube = Cube(jnp.asarray(2.0))
+    end = moved(cube, initial_state(cube, jax.random.uniform(KEY, (20_000, 2), minval=-1), step=0.3))
+    assert jnp.all(jnp.abs(end.position) < 1)
+    assert_mean(end.position**2, 1 / 3)
+    gamma = Gamma(jnp.asarray(0.0))
+    start = -jnp.sum(jnp.log(jax.random.uniform(KEY, (20_000, 2, 2))), axis=2)
+    end = moved(gamma, initial_state(gamma, start, step=1.0))
+    assert jnp.all(end.position > 0)
+    assert_mean(end.position, 2.0)
+    assert_mean(end.position**2, 6.0)
+
+
+def test_a_gradient_that_is_not_finite_is_rejected():
+    state = initial_state(STANDARD, jnp.zeros((3, 2)), step=1.0)
+    gradient = jnp.array([[1.0, 1.0], [jnp.nan, 1.0], [jnp.inf, 1.0]])
+    ratio = mala._log_ratio(state, jnp.zeros(3), gradient, jnp.zeros((3, 2)), None)
+    np.testing.assert_array_equal(jnp.isfinite(ratio), [True, False, False])
+
+
+def test_refresh_after_a_change_of_potential():
+    state = initial_state(STANDARD, jax.random.normal(KEY, (5, 2)), step=0.1)
+    other = Quartic(jnp.ones(2))
+    fresh = refresh(other, state)
+    np.testing.assert_allclose(fresh.value, jnp.sum(state.position**4, axis=1) / 4, rtol=1e-6)
+    np.testing.assert_allclose(fresh.gradient, state.position**3, rtol=1e-5)
+    np.testing.assert_array_equal(fresh.position, state.position)
+
+
+def test_bad_arguments_are_named():
+    start = jnp.zeros((4, 2))
+    with pytest.raises(ValueError, match="positions: expected a non-empty array"):
+        initial_state(STANDARD, jnp.zeros(2), step=1.0)
+    with pytest.raises(ValueError, match="step: expected a finite number > 0, found 0"):
+        initial_state(STANDARD, start, step=0.0)
+    with pytest.raises(ValueError, match="moves: expected a multiple of thin=3"):
+        run(STANDARD, initial_state(STANDARD, start, step=1.0), 20, key=KEY, thin=3)
+    with pytest.raises(ValueError, match="start: w is not finite at 4 of 4"):
+        sample(Cube(jnp.asarray(1.0)), 10, key=KEY, start=start + 1)
+    with pytest.raises(ValueError, match="n: expected an integer >= 1"):
+        sample(STANDARD, 0, key=KEY, start=start)
+    with pytest.raises(ValueError, match="root: expected shape"):
+        sample(STANDARD, 10, key=KEY, start=start, root=jnp.eye(3))
