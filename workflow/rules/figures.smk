@@ -154,6 +154,7 @@ rule plot_planar:
     params:
         fits=planar_methods(),
         labels={law: law.replace("_", " ") for law in CONFIG.learning.planar.laws},
+        judged="cmfgen" if "cmfgen" in CONFIG.learning.methods else CONFIG.learning.methods[0],
         seeds=CONFIG.learning.seeds[:1],
         dpi=CONFIG.figures.dpi,
         fingerprint=digest("learning", "figures"),

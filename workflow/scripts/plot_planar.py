@@ -10,6 +10,8 @@ from conjugate_moments.figures.planar import MethodDraws, PlanarPanel, plot_fail
 from conjugate_moments.figures.style import save
 from conjugate_moments.provenance import line, provenance
 
+WORST = 3  # laws on the page of failures
+
 panels = {}
 for (law, method), path in zip(snakemake.params.fits, snakemake.input.draws, strict=True):
     with np.load(path, allow_pickle=False) as stored:
@@ -18,7 +20,9 @@ for (law, method), path in zip(snakemake.params.fits, snakemake.input.draws, str
         draws = MethodDraws(stored["source"], stored["generated"], grid, stored["off"])
         label = snakemake.params.labels[law]
         panels.setdefault(law, PlanarPanel(label, stored["truth"], {})).methods[method] = draws
+pages = list(panels.values())
+worst = sorted(pages, key=lambda panel: -float(np.mean(panel.methods[snakemake.params.judged].off)))[:WORST]
 comment = line(provenance(snakemake.params.fingerprint, seeds=snakemake.params.seeds))
-for name, plot in (("planar", plot_planar), ("failures", plot_failures)):
+for name, figure in (("planar", plot_planar(pages)), ("failures", plot_failures(worst))):
     pdf, png = (snakemake.output[f"{name}_{form}"] for form in ("pdf", "png"))
-    save(plot(list(panels.values())), pdf=pdf, png=png, dpi=snakemake.params.dpi, comment=comment)
+    save(figure, pdf=pdf, png=png, dpi=snakemake.params.dpi, comment=comment)
