@@ -38,31 +38,40 @@ EXTRA = 24  # panels of continuation on either side
 SMOOTH = 8  # Chebyshev coefficients of the last panel that the continuation looks at
 
 
-def _continuation(panels: Panels, slope: Array, depth: float, *, upper: bool) -> tuple[Array, Array]:
-    """Edges and slopes of w continued as A|y - c|^(1+β) beyond one end until w has risen by `depth`.
+def _tail(panels: Panels, slope: Array, *, upper: bool) -> tuple[float, float, float] | None:
+    """Slope at one end, outwards, distance r of the end from c, and β: beyond, w' is taken as A|y - c|^β.
 
-    The power matches the slope and its first two derivatives there: it is exact for Gaussians and for the power-law
-    family, whose w is needed ever further out where w' expands.
+    They match the slope and its first two derivatives there: exact for Gaussians and for the power-law family, whose w
+    is needed ever further out where w' expands. None where w does not rise outwards.
     """
     k = -1 if upper else 0
     sign = 1.0 if upper else -1.0
-    end, half = panels.edges[k], panels.half_widths[k]
+    half = panels.half_widths[k]
     # Low orders only: derivatives at the very end of a panel would amplify the rounding of the highest.
     series = (TO_COEFFICIENTS @ slope[k])[:SMOOTH]
     derivatives = (chebyshev.chebval(sign, chebyshev.chebder(series, order)) for order in range(3))
-    outer, first, second = (sign * d * (sign / half) ** order for order, d in enumerate(derivatives))
-    empty = np.empty(0), np.empty((0, ORDER))
-    if outer <= 0 or first <= 0:
-        return empty
+    outer, first, second = (float(sign * d * (sign / half) ** order) for order, d in enumerate(derivatives))
+    if not (outer > 0 and first > 0):
+        return None
     power = 1.0 / (1.0 - min(outer * second / first**2, 0.95))
-    distance = power * outer / first
+    return outer, power * outer / first, power
+
+
+def _continuation(panels: Panels, slope: Array, depth: float, *, upper: bool) -> tuple[Array, Array]:
+    """Edges and slopes of w continued beyond one end, as `_tail` says, until w has risen by `depth`."""
+    empty = np.empty(0), np.empty((0, ORDER))
+    tail = _tail(panels, slope, upper=upper)
+    if tail is None:
+        return empty
+    outer, distance, power = tail
     # The rise of w is outer * distance / (1 + power) * (r^(1 + power) - 1) at r times the distance from c.
     reach = (depth * (1 + power) / (outer * distance) + 1.0) ** (1.0 / (1.0 + power))
     if not (np.isfinite(reach) and reach > 1 + 1e-6):
         return empty
-    first_step = min(2 * half / distance, (reach - 1.0) / 2)
+    k, sign = (-1, 1.0) if upper else (0, -1.0)
+    first_step = min(2 * panels.half_widths[k] / distance, (reach - 1.0) / 2)
     outside = Panels(np.concatenate([[1.0], 1.0 + np.geomspace(first_step, reach - 1.0, EXTRA)]))
-    edges = end + sign * distance * (outside.edges[1:] - 1.0)
+    edges = panels.edges[k] + sign * distance * (outside.edges[1:] - 1.0)
     slopes = sign * outer * outside.nodes**power
     return (edges, slopes) if upper else (edges[::-1], slopes[::-1, ::-1])
 
@@ -270,12 +279,15 @@ def _needed(result: FixedPoint[LogConcaveDensity], panels: Panels) -> tuple[floa
 
 
 def _continued(panels: Panels, slope: Array, y: Array) -> Array:
-    """The slope at `y`, linear beyond the panels."""
-    inner = PiecewiseFunction(panels, slope)(y)
-    below, above = np.minimum(y - panels.edges[0], 0.0), np.maximum(y - panels.edges[-1], 0.0)
-    left = (slope[0, -1] - slope[0, 0]) / (2 * panels.half_widths[0])
-    right = (slope[-1, -1] - slope[-1, 0]) / (2 * panels.half_widths[-1])
-    return inner + left * below + right * above
+    """The slope at `y`, continued beyond the panels as `_tail` says, or constant."""
+    result = PiecewiseFunction(panels, slope)(y)
+    for upper, beyond in ((False, panels.edges[0] - y), (True, y - panels.edges[-1])):
+        outside = beyond > 0
+        tail = _tail(panels, slope, upper=upper)
+        if outside.any() and tail is not None:
+            outer, distance, power = tail
+            result[outside] = (1.0 if upper else -1.0) * outer * (1.0 + beyond[outside] / distance) ** power
+    return result
 
 
 def _weight(panels: Panels, levels: Levels, potential: Array, mode: float, support: tuple[float, float]) -> Array:
