@@ -12,7 +12,7 @@ CHAIN := PATH="$(CURDIR)/$(BIN):$$PATH" $(if $(filter cpu,$(DEVICE)),,JAX_PLATFO
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: reproduce paper smoke test lint lock clean help
+.PHONY: reproduce verify paper smoke test lint lock clean help
 
 reproduce: .venv/.locked-$(DEVICE) .venv/.editable ## every table, figure and the report from config/config.yaml, on the CPU
 	$(call run_chain,results,)
@@ -22,6 +22,9 @@ paper: .venv/.locked-$(DEVICE) .venv/.editable ## the same at full scale from co
 
 smoke: .venv/.locked-$(DEVICE) .venv/.editable ## the same at the smallest scale from config/smoke.yaml, to see that the chain runs
 	$(call run_chain,results/smoke,--configfile config/smoke.yaml --replace-workflow-config)
+
+verify: reproduce ## the tables of results/ against those recorded in results/reference
+	$(BIN)/python -m conjugate_moments.metrics.reference results/tables results/reference
 
 test: lint ## every check, then the tests
 	$(BIN)/pytest
