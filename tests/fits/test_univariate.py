@@ -8,6 +8,7 @@ from scipy import integrate, stats
 from conjugate_moments import Mixture, PowerLaw, fit_univariate, load_univariate
 from conjugate_moments.fits._conjugate import PanelProblem
 from conjugate_moments.fits._fixed_point import iterate
+from conjugate_moments.measures.univariate import Affine
 
 
 def mixture(means, scales, weights=None):
@@ -42,6 +43,7 @@ ROUGH = {
     "gap": mixture([-3.7, 3.7], [0.5, 0.5]),  # the density falls to 1e-12 of its peak
     "trimodal": mixture([-6, 0, 5], [0.5, 0.3, 0.6], [0.25, 0.5, 0.25]),
     "cube": PowerLaw(3.0),
+    "quartic, narrow": Affine(PowerLaw(4.0), 0.0, 0.5623413251903491),
     "cusp": PowerLaw(1.5),
     "lognormal": stats.lognorm(1),
     "weibull": stats.weibull_min(0.7),

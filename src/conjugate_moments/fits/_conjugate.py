@@ -241,11 +241,12 @@ def _follow(
         final = aim == tolerance
         found = result.slope.reshape(-1, ORDER)
         result = replace(result, slope=found, changes=changes, converged=result.converged and final)
-        if len(changes) >= max_iterations or (final and not result.converged):
+        if len(changes) >= max_iterations or (final and solved and not result.converged):
             # Where the law's far tail cannot be followed numerically, the solution short of it stands.
             return solved or (result, levels)
         if final:
-            solved = result, levels
+            # Without convergence too: what is missing may be the images of the bulk, which lie further out.
+            solved = (result, levels) if result.converged else None
             wider = widen(law, panels, *_needed(result, panels), start.support)
             if len(wider) == len(panels):
                 return result, levels
