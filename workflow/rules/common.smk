@@ -58,6 +58,7 @@ LEARNED = [*CONFIG.learning.planar.laws, *TRUTHS]
 wildcard_constraints:
     learned="|".join(LEARNED),
     planar="|".join(CONFIG.learning.planar.laws),
+    truth="|".join(TRUTHS),
     method="|".join(CONFIG.learning.methods),
     seed="|".join(map(str, CONFIG.learning.seeds)),
     law="|".join([*CONFIG.gaussian.laws, *CONFIG.univariate.laws]),

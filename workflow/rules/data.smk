@@ -50,15 +50,15 @@ rule draw_univariate:
         "../scripts/draw_univariate.py"
 
 
-rule draw_learned:
+rule draw_planar:
     input:
-        code=code("draw_learned.py"),
+        code=code("draw_planar.py"),
     output:
-        expand(out("data/learned/{{learned}}/seed{seed}.npz"), seed=CONFIG.learning.seeds),
+        expand(out("data/learned/{{planar}}/seed{seed}.npz"), seed=CONFIG.learning.seeds),
     log:
-        out("logs/draw_learned/{learned}.log"),
+        out("logs/draw_planar/{planar}.log"),
     benchmark:
-        out("benchmarks/draw_learned/{learned}.tsv")
+        out("benchmarks/draw_planar/{planar}.tsv")
     conda:
         "../../environment.yml"
     threads: 1
@@ -66,9 +66,32 @@ rule draw_learned:
         mem_mb=2000,
         runtime=30,
     params:
-        truth=known_truth,
         seeds=CONFIG.learning.seeds,
         samples=CONFIG.learning.samples,
         fingerprint=digest("learning.samples", "learning.seeds"),
     script:
-        "../scripts/draw_learned.py"
+        "../scripts/draw_planar.py"
+
+
+rule draw_truth:
+    input:
+        code=code("draw_truth.py"),
+    output:
+        expand(out("data/learned/{{truth}}/seed{seed}.npz"), seed=CONFIG.learning.seeds),
+    log:
+        out("logs/draw_truth/{truth}.log"),
+    benchmark:
+        out("benchmarks/draw_truth/{truth}.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        truth=lambda wildcards: (TRUTHS[wildcards.truth][0], TRUTHS[wildcards.truth][1].dimension),
+        seeds=CONFIG.learning.seeds,
+        samples=CONFIG.learning.samples,
+        fingerprint=digest("learning.samples", "learning.seeds"),
+    script:
+        "../scripts/draw_truth.py"
