@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from conjugate_moments.config import (
+from conjugate_moments.config.univariate import (
     Component,
     MixtureEntry,
     PowerEntry,
