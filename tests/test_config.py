@@ -120,6 +120,15 @@ def test_training_takes_both_ends_of_every_range(end):
     assert config.learning.planar.training.to_dict() == training
 
 
+@pytest.mark.parametrize(
+    ("family", "parameters"),
+    [("t", {"df": 2.01}), ("lognorm", {"s": 5.0}), ("lomax", {"c": 2.1}), ("levy_stable", {"alpha": 2.0, "beta": 0.0})],
+)
+def test_heavy_tails_of_finite_variance_are_allowed(family, parameters):
+    config = validate(changed(scipy_law(family, **parameters)), schema=SCHEMA, root=ROOT)
+    assert config.univariate.laws["foo"] == records.ScipyEntry("foo", family, parameters)
+
+
 def test_schema_may_be_a_path():
     path = ROOT / "workflow/schemas/config.schema.yaml"
     assert validate(SMOKE, schema=path, root=ROOT) == validate(SMOKE, schema=SCHEMA, root=ROOT)
@@ -321,6 +330,23 @@ FAULTS = {
     "shape outside its range": (
         changed(scipy_law("gamma", a=-1.0)),
         "foo.parameters: found {'a': -1.0}, allowed: numbers that scipy.stats.gamma accepts",
+    ),
+    "infinite variance": (
+        changed(scipy_law("t", df=2.0)),
+        "foo.parameters: found {'df': 2.0} (infinite variance), allowed: a law of finite variance",
+    ),
+    "infinite variance, far away": (changed(scipy_law("t", df=1.9, loc=1e9)), "(infinite variance), allowed: a law"),
+    "no mean": (
+        changed(scipy_law("cauchy")),
+        "foo.parameters: found {} (infinite variance), allowed: a law of finite variance",
+    ),
+    "component of infinite variance": (
+        changed((f"{LAWS}.bimodal.components.1", {"family": "pareto", "parameters": {"b": 1.5}})),
+        "bimodal.components[1].parameters: found {'b': 1.5} (infinite variance), allowed: a law of finite variance",
+    ),
+    "label twice": (
+        changed((f"{LAWS}.foo", {"label": "uniform", "family": "norm", "parameters": {}})),
+        "univariate.laws.foo.label: found 'uniform', allowed: a label other than that of uniform",
     ),
     "infinite exponent": (
         changed(law("power", exponent=float("inf"))),

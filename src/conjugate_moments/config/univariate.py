@@ -16,6 +16,7 @@ from conjugate_moments.config._messages import KeyPath, closest, listed, one_lin
 
 FEWEST_SAMPLES = 10
 WEIGHT_TOLERANCE = 1e-12
+HEAVY = 10.0 ** (4 / 3)  # growth of a quantile between tail masses 1e-6 and 1e-10 where the tail falls as y^-3
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,13 @@ def read_samples(path: Path | str) -> NDArray[np.float64]:
 
 
 def check_univariate(univariate: Univariate, config: Any) -> None:
-    """Refuse parameters that a family does not accept, weights that do not fit, and files that cannot be used."""
+    """Refuse equal labels, parameters and weights that are no law of finite variance, and unusable files."""
+    named: dict[str, str] = {}
     for name, entry in univariate.laws.items():
         path = ("univariate", "laws", name)
+        if entry.label in named:
+            refuse((*path, "label"), quote(entry.label), f"a label other than that of {named[entry.label]}")
+        named[entry.label] = name
         match entry:
             case ScipyEntry():
                 _check_family(path, entry)
@@ -144,6 +149,21 @@ def _check_family(path: KeyPath, law: ScipyEntry | Component) -> None:
         low, high = family(**law.parameters).support()
     if not low < high:  # scipy answers NaN for shapes that it does not accept
         refuse(path, quote(dict(law.parameters)), f"numbers that scipy.stats.{law.family} accepts")
+    if not _has_variance(family(**law.parameters)):
+        refuse(path, f"{quote(dict(law.parameters))} (infinite variance)", "a law of finite variance")
+
+
+def _has_variance(law: Any) -> bool:
+    """Whether the variance is finite. Many families integrate it numerically, in seconds: quantiles clear light tails.
+
+    Where P(|Y| > y) falls as y^-α, the quantile at tail mass s leaves the median as s^(-1/α); the variance needs α > 2.
+    """
+    masses = np.array([1e-6, 1e-10])
+    with np.errstate(all="ignore"):
+        growth = np.abs(np.stack([law.isf(masses), law.ppf(masses)]) - law.ppf(0.5))
+        if np.all(growth[:, 1] < HEAVY * growth[:, 0]):
+            return True
+        return math.isfinite(law.var())
 
 
 def _check_samples(path: KeyPath, written: str, file: Path) -> None:
