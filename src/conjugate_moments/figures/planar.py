@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
-from scipy.stats import gaussian_kde
 
 from conjugate_moments.figures.style import (
     COLUMN,
@@ -236,13 +235,14 @@ def _plot_contours(axes: Axes, frame: _Frame, points: Array, look: Look) -> None
     """Lines around the densest `MASSES` of the draws."""
     if len(points) < 10:
         return
+    import seaborn as sns  # takes two seconds, and only this panel needs it
+
     some = points[:: ceil(len(points) / KERNELS)].T
-    density = gaussian_kde(some, lambda kernels: SMOOTHER * kernels.scotts_factor())
-    nodes = np.linspace(-frame.half, frame.half, NODES)
-    x, y = np.meshgrid(frame.middle[0] + nodes, frame.middle[1] + nodes)
-    values = density(np.stack([x.ravel(), y.ravel()])).reshape(x.shape)
-    levels = np.quantile(density(some), [1 - mass for mass in MASSES])
-    axes.contour(x, y, values, levels=np.unique(levels), colors=look.color, linewidths=0.7)
+    low, high = frame.middle - frame.half, frame.middle + frame.half
+    sns.kdeplot(
+        x=some[0], y=some[1], ax=axes, color=look.color, linewidths=0.7, levels=[1 - mass for mass in MASSES],
+        bw_adjust=SMOOTHER, gridsize=NODES, clip=((low[0], high[0]), (low[1], high[1])),
+    )  # fmt: skip
 
 
 def _plot_bar(axes: Axes, frame: _Frame) -> None:
