@@ -3,14 +3,14 @@
 import jax
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from conjugate_moments._random import key_for
 from conjugate_moments.fits.gaussian import fit_gaussian
 from conjugate_moments.fits.univariate import fit_univariate
 from conjugate_moments.metrics.draws import draw_gaussian, draw_univariate
 from conjugate_moments.metrics.gaussian import score_gaussian
-from conjugate_moments.metrics.moments import cov_error, mean_error, rms_std
+from conjugate_moments.metrics.moments import cov_error, gibbs_moments, mean_error, rms_std, sample_moments
 from conjugate_moments.metrics.profiles import profile
 from conjugate_moments.metrics.records import (
     ALL,
@@ -56,12 +56,40 @@ def test_displacement_of_normal_laws_is_the_difference_of_deviations(factorizati
 def test_moment_errors_in_closed_form():
     sample = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
     cov = np.cov(sample, rowvar=False)
-    assert mean_error(sample + np.array([3.0, 4.0]), [0.0, 0.0], np.eye(2)) == pytest.approx(5 / np.sqrt(2))
-    assert cov_error(sample + np.array([3.0, 4.0]), [0.0, 0.0], cov) == 0
-    assert cov_error(sample, [0.0, 0.0], cov / 2) == pytest.approx(1.0)
+    moved = sample_moments(sample + np.array([3.0, 4.0]))
+    assert mean_error(moved, [0.0, 0.0], np.eye(2)) == pytest.approx(5 / np.sqrt(2))
+    assert cov_error(moved, [0.0, 0.0], cov) == 0
+    assert cov_error(moved, [0.0, 0.0], cov / 2) == pytest.approx(1.0)
     assert rms_std(np.diag([1.0, 7.0])) == 2.0
-    with pytest.raises(ValueError, match="sample, mean, cov"):
-        cov_error(sample, [0.0], np.eye(2))
+    with pytest.raises(ValueError, match="found, mean, cov"):
+        cov_error(moved, [0.0], np.eye(2))
+
+
+def test_moments_of_a_quadratic_potential_are_exact_from_few_draws():
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(5, 5))
+    mean, cov = rng.normal(size=5), root @ root.T
+    x = mean + rng.normal(size=(12, 5)) @ root.T
+    found = gibbs_moments(x, (x - mean) @ np.linalg.inv(cov))
+    assert mean_error(found, mean, cov) < 1e-9
+    assert cov_error(found, mean, cov) < 1e-9
+    assert cov_error(sample_moments(x), mean, cov) > 0.1
+    with pytest.raises(ValueError, match="points, slopes"):
+        gibbs_moments(x, x[:, :4])
+
+
+def test_moments_of_a_quartic_potential_have_smaller_errors_than_those_of_its_draws():
+    # w(x) = x⁴/4 in each coordinate: variance 2 Γ(3/4)/Γ(1/4), x⁴/4 is of the law Gamma(1/4).
+    variance = 2 * special.gamma(0.75) / special.gamma(0.25)
+    rng = np.random.default_rng(1)
+    errors = []
+    for _ in range(40):
+        x = (4 * rng.gamma(0.25, size=(500, 2))) ** 0.25 * rng.choice([-1.0, 1.0], size=(500, 2))
+        each = gibbs_moments(x, x**3), sample_moments(x)
+        errors.append([cov_error(moments, np.zeros(2), variance * np.eye(2)) for moments in each])
+    controlled, plain = np.square(errors).mean(axis=0)
+    assert controlled < plain / 2
+    assert np.sqrt(controlled) < 0.05
 
 
 def test_standard_error_over_seeds():
@@ -83,7 +111,7 @@ def test_draws_follow_the_law_and_differ_between_names():
     mean, cov = np.array([1.0, -2.0]), np.array([[2.0, 0.6], [0.6, 0.5]])
     draws = draw_gaussian(mean, cov, n, key=key_for(0, "a"))
     assert np.all(np.abs(draws.mean(axis=0) - mean) < 5 * np.sqrt(np.diag(cov) / n))
-    assert cov_error(draws, mean, cov) < 5 * 2 / np.sqrt(n)
+    assert cov_error(sample_moments(draws), mean, cov) < 5 * 2 / np.sqrt(n)
     law = stats.expon()
     assert stats.kstest(draw_univariate(law, n, key=key_for(0, "a")), law.cdf).pvalue > 1e-4
     assert set(draw_univariate(np.array([1.0, 4.0]), 100, key=jax.random.key(0))) == {1.0, 4.0}

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from conjugate_moments._random import key_for
 from conjugate_moments.fits.gaussian import GaussianFactorization
-from conjugate_moments.metrics.moments import cov_error, mean_error, rms_std
+from conjugate_moments.metrics.moments import cov_error, mean_error, rms_std, sample_moments
 from conjugate_moments.metrics.records import Score, exact, over_seeds
 
 ERRORS = {"mean_error": mean_error, "cov_error": cov_error}
@@ -34,7 +34,7 @@ def score_gaussian(dataset: str, fit: GaussianFactorization, draws: Mapping[int,
     }
     scores = exact(dataset, fit.factorization, values)
     for metric, error in ERRORS.items():
-        found = [error(sample, fit.mean, fit.cov) for sample in generated.values()]
-        floors = [error(true, fit.mean, fit.cov) for true in draws.values()]
+        found = [error(sample_moments(sample), fit.mean, fit.cov) for sample in generated.values()]
+        floors = [error(sample_moments(true), fit.mean, fit.cov) for true in draws.values()]
         scores += over_seeds(dataset, fit.factorization, metric, list(draws), found, floors)
     return scores
