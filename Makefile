@@ -12,7 +12,7 @@ CHAIN := PATH="$(CURDIR)/$(BIN):$$PATH" $(if $(filter cpu,$(DEVICE)),,JAX_PLATFO
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: reproduce verify paper smoke test lint lock clean help
+.PHONY: reproduce verify paper smoke bench test lint lock clean help
 
 reproduce: .venv/.locked-$(DEVICE) .venv/.editable ## every table, figure and the report from config/config.yaml, on the CPU
 	$(call run_chain,results,)
@@ -25,6 +25,11 @@ smoke: .venv/.locked-$(DEVICE) .venv/.editable ## the same at the smallest scale
 
 verify: reproduce ## the tables of results/ against those recorded in results/reference
 	$(BIN)/python -m conjugate_moments.metrics.reference results/tables results/reference
+
+bench: .venv/.locked-$(DEVICE) .venv/.editable ## conjugate, training step and fit timed beside their peers, into results/benchmarks (leave the machine idle)
+	$(BIN)/python benchmarks/conjugate.py --fits results/benchmarks/fits results/benchmarks/conjugate.csv
+	$(BIN)/python benchmarks/scaling.py results/benchmarks/scaling.csv
+	$(BIN)/python benchmarks/fit.py results/benchmarks/fit.csv
 
 test: lint ## every check, then the tests
 	$(BIN)/pytest

@@ -1,27 +1,26 @@
 """MALA on a small softplus network: this package's batched move against blackjax's, vmapped over the chains.
 
-Both are timed in turn, in one process, from the same start and with the same step size. Usage: samplers.py OUTPUT.csv
+Both are timed in turn, in one process, from the same start and with the same step size.
+
+Usage: samplers.py [--smoke] OUTPUT.csv.
 """
 
 from __future__ import annotations
 
-import csv
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import _shared
 import blackjax
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from conjugate_moments.samplers.mala import MalaState, initial_state, mala_step, warm_up
 
 CHAINS, UNITS, MOVES, REPEATS = 512, 64, 200, 25
 DIMENSIONS = (2, 8, 32)
+SEED = 0
 
 
 @jax.tree_util.register_dataclass
@@ -83,45 +82,60 @@ def move_blackjax(potential: SoftplusPotential, state: MalaState, key: jax.Array
     return chains.position, jnp.mean(acceptance)
 
 
-def seconds(function: Callable[..., Any], *arguments: Any) -> float:
-    """Wall time of one call."""
-    start = time.perf_counter()
-    jax.block_until_ready(function(*arguments))
-    return time.perf_counter() - start
+@dataclass(frozen=True)
+class Row:
+    """One dimension.
+
+    Args:
+      dim: d.
+      chains: moved at once.
+      moves: in a timed call.
+      ours: seconds of a move of all chains, median.
+      blackjax: the same.
+      ratio: blackjax's over ours in the same round, median.
+      ratio_low: lower quartile.
+      ratio_high: upper quartile.
+      ours_acceptance: mean.
+      blackjax_acceptance: mean; the two differ by Monte Carlo error.
+      repeats: rounds.
+    """
+
+    dim: int
+    chains: int
+    moves: int
+    ours: float
+    blackjax: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    ours_acceptance: float
+    blackjax_acceptance: float
+    repeats: int
 
 
-def compare(dim: int, *, key: jax.Array) -> dict[str, float]:
-    """Median times of a move of all chains, in microseconds, their median ratio, and the acceptance of both."""
+def compare(dim: int, repeats: int, *, key: jax.Array) -> Row:
+    """Both samplers on one random potential."""
     keys = jax.random.split(key, 4)
     potential = softplus_potential(dim, key=keys[0])
     state = initial_state(potential, jax.random.normal(keys[1], (CHAINS, dim)), step=0.1)
     arguments = potential, warm_up(potential, state, MOVES, key=keys[2]), keys[3]
-    acceptance = [float(function(*arguments)[1]) for function in (move_ours, move_blackjax)]
-    times = np.asarray(
-        [[seconds(function, *arguments) for function in (move_ours, move_blackjax)] for _ in range(REPEATS)]
-    )
-    ours, theirs = np.median(times, axis=0) / MOVES * 1e6
-    return {
-        "dim": dim,
-        "chains": CHAINS,
-        "ours_us": round(ours, 1),
-        "blackjax_us": round(theirs, 1),
-        "blackjax_over_ours": round(float(np.median(times[:, 1] / times[:, 0])), 3),
-        "ours_acceptance": round(acceptance[0], 4),
-        "blackjax_acceptance": round(acceptance[1], 4),
-    }
+    functions = {"ours": move_ours, "blackjax": move_blackjax}
+    acceptance = {name: float(function(*arguments)[1]) for name, function in functions.items()}
+    calls = {name: lambda function=function: function(*arguments) for name, function in functions.items()}
+    times = _shared.in_turn(calls, repeats)
+    medians = (_shared.spread(times[name] / MOVES).median for name in functions)
+    ratio = _shared.spread(times["blackjax"] / times["ours"])
+    return Row(dim, CHAINS, MOVES, *medians, ratio.median, ratio.low, ratio.high, *acceptance.values(), repeats)
 
 
-def main(output: str) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Write one row for each dimension."""
-    rows = [compare(dim, key=jax.random.fold_in(jax.random.key(0), dim)) for dim in DIMENSIONS]
-    with Path(output).open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    given = _shared.parser("samplers.py").parse_args(arguments)
+    dimensions, repeats = (DIMENSIONS[:1], 3) if given.smoke else (DIMENSIONS, REPEATS)
+    rows = [compare(dim, repeats, key=jax.random.fold_in(jax.random.key(SEED), dim)) for dim in dimensions]
+    settings = {"chains": CHAINS, "units": UNITS, "moves": MOVES, "repeats": repeats, "dimensions": dimensions}
+    _shared.write(given.output, Row, rows, settings=settings, seeds=(SEED,))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    main(sys.argv[1])
+    main()

@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 
 from conjugate_moments import config as records
 from conjugate_moments.config import Config, ConfigError, Scales, fingerprint, load, read_samples, validate
-from conjugate_moments.settings import METHODS, TrainingSettings
+from conjugate_moments.settings import METHODS, PeerSettings, TrainingSettings
 
 ROOT = Path(__file__).parents[1]
 FILES = {name: ROOT / "config" / f"{name}.yaml" for name in ("config", "smoke", "paper")}
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
 SMOKE = yaml.safe_load(FILES["smoke"].read_text(encoding="utf-8"))
 LAWS = "univariate.laws"
-DIMENSIONS = "learning.truth.dimensions"
+TRUTH = "learning.truth"
 TRAINING = SMOKE["learning"]["planar"]["training"]
 DELETE = object()
 
@@ -53,6 +53,10 @@ def changed(*changes: tuple[str, Any]) -> dict[str, Any]:
 
 def law(family: str, **rest: Any) -> tuple[str, dict[str, Any]]:
     return f"{LAWS}.foo", {"label": "foo", "family": family, **rest}
+
+
+def truths(family: str, *dimensions: float) -> dict[str, Any]:
+    return {"families": [family], "dimensions": list(dimensions), "training": TRAINING}
 
 
 def scipy_law(family: str, **parameters: Any) -> tuple[str, dict[str, Any]]:
@@ -91,9 +95,10 @@ def test_records_mirror_the_file():
     mixture = config.univariate.laws["bimodal"]
     assert isinstance(mixture, records.MixtureEntry)
     assert mixture.components[0] == records.Component("norm", {"loc": -3.0, "scale": 0.5})
+    assert config.learning.w2dual == PeerSettings.from_dict(SMOKE["learning"]["w2dual"])
     training = TrainingSettings.from_dict(TRAINING)
     assert config.learning.planar == records.Planar(tuple(SMOKE["learning"]["planar"]["laws"]), training)
-    assert config.learning.truth.dimensions == (records.TruthDimension(2, training),)
+    assert config.learning.truth == (records.Truth(("product", "gaussian"), (2,), training),)
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.samples = 3  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -105,9 +110,15 @@ def test_numbers_become_those_of_the_record():
 
 
 def test_samples_may_be_just_enough_for_the_largest_dimension():
-    entries = [{"dimension": d, "training": TRAINING} for d in (256, 2)]
-    config = validate(changed((DIMENSIONS, entries), ("learning.samples", 2560)), schema=SCHEMA, root=ROOT)
-    assert [entry.dimension for entry in config.learning.truth.dimensions] == [256, 2]
+    entries = [truths("product", 256, 4), truths("gaussian", 2)]
+    config = validate(changed((TRUTH, entries), ("learning.samples", 2560)), schema=SCHEMA, root=ROOT)
+    assert [entry.dimensions for entry in config.learning.truth] == [(256, 4), (2,)]
+
+
+def test_family_may_be_learned_in_dimensions_of_its_own():
+    entries = [truths("product", 2, 4), truths("gaussian", 4), truths("product", 8)]
+    config = validate(changed((TRUTH, entries)), schema=SCHEMA, root=ROOT)
+    assert [entry.families for entry in config.learning.truth] == [("product",), ("gaussian",), ("product",)]
 
 
 @pytest.mark.parametrize("end", ["minimum", "maximum"])
@@ -216,7 +227,7 @@ def test_records_do_not_drift_from_the_schema():
 
 def test_methods_are_those_that_are_trained_and_the_affine_one():
     methods = SCHEMA["properties"]["learning"]["properties"]["methods"]["items"]["enum"]
-    assert methods == ["affine", *METHODS]
+    assert methods == ["affine", *METHODS, "w2dual"]
 
 
 def test_readme_names_every_key():
@@ -412,16 +423,17 @@ FAULTS = {
     ),
     "unknown method": (
         changed(("learning.methods.1", "cmfmen")),
-        "learning.methods[1]: found 'cmfmen', allowed: one of affine, cmfgen, monge, moment; did you mean cmfgen?",
+        "learning.methods[1]: found 'cmfmen', allowed: one of affine, cmfgen, monge, moment, w2dual; did "
+        "you mean cmfgen?",
     ),
     "method twice": (
         changed(("learning.methods", ["monge", "monge"])),
         "learning.methods: found ['monge', 'monge'], allowed: a list of 1 or more different values, each one of affine",
     ),
     "unknown family of potentials": (
-        changed(("learning.truth.families", ["products"])),
-        "learning.truth.families[0]: found 'products', allowed: one of product, log_sum_exp, curved, multimodal; "
-        "did you mean product?",
+        changed((f"{TRUTH}.0.families", ["products"])),
+        "learning.truth[0].families[0]: found 'products', allowed: one of product, gaussian, log_sum_exp, curved, "
+        "multimodal; did you mean product?",
     ),
     "one seed of the fits": (
         changed(("learning.seeds", [1])),
@@ -431,24 +443,36 @@ FAULTS = {
         changed(("learning.points", 3001)),
         "learning.points: found 3001, allowed: an integer >= 100 and <= 3000",
     ),
+    "no truth": (
+        changed((TRUTH, [])),
+        "learning.truth: found [], allowed: a list of 1 or more mappings with the keys families, dimensions, training",
+    ),
     "no dimension": (
-        changed((DIMENSIONS, [])),
-        "truth.dimensions: found [], allowed: a list of 1 or more mappings with the keys dimension, training",
+        changed((f"{TRUTH}.0.dimensions", [])),
+        "learning.truth[0].dimensions: found [], allowed: a list of 1 or more different values, each an even integer",
     ),
     "odd dimension": (
-        changed((f"{DIMENSIONS}.0.dimension", 3)),
-        "learning.truth.dimensions[0].dimension: found 3, allowed: an even integer >= 2 and <= 256",
+        changed((f"{TRUTH}.0.dimensions", [2, 3])),
+        "learning.truth[0].dimensions[1]: found 3, allowed: an even integer >= 2 and <= 256",
     ),
     "dimension too large": (
-        changed((f"{DIMENSIONS}.0.dimension", 258)),
-        "learning.truth.dimensions[0].dimension: found 258, allowed: an even integer >= 2 and <= 256",
+        changed((f"{TRUTH}.0.dimensions.0", 258)),
+        "learning.truth[0].dimensions[0]: found 258, allowed: an even integer >= 2 and <= 256",
     ),
     "dimension twice": (
-        changed((DIMENSIONS, [{"dimension": d, "training": TRAINING} for d in (4, 2, 4.0)])),
-        "learning.truth.dimensions[2].dimension: found 4, allowed: a dimension that no entry before has",
+        changed((f"{TRUTH}.0.dimensions", [4, 2, 4.0])),
+        "learning.truth[0].dimensions: found [4, 2, 4.0], allowed: a list of 1 or more different values",
+    ),
+    "law of known potential twice": (
+        changed((TRUTH, [truths("product", 2, 4), truths("gaussian", 2), truths("product", 8, 4.0)])),
+        "learning.truth[2]: found product in dimension 4, allowed: a family and dimension that no entry before has",
+    ),
+    "only moment": (
+        changed(("learning.methods", ["moment"])),
+        "learning.methods: found moment alone, allowed: one more, as moment is for planar laws only",
     ),
     "too few samples": (
-        changed((DIMENSIONS, [{"dimension": d, "training": TRAINING} for d in (2, 16)]), ("learning.samples", 159)),
+        changed((TRUTH, [truths("product", 2), truths("gaussian", 16)]), ("learning.samples", 159)),
         "learning.samples: found 159, allowed: an integer >= 160, 10 per dimension of the largest, 16",
     ),
     "no training": (

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from conjugate_moments.fits._training import DivergedError
     from conjugate_moments.fits.gaussian import GaussianFactorization, fit_gaussian
     from conjugate_moments.fits.product import ProductFactorization, fit_product
     from conjugate_moments.fits.result import FitResult, load
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "DivergedError",
     "FitResult",
     "GaussianFactorization",
     "Mixture",
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "fits._training": ("DivergedError",),
     "fits.gaussian": ("GaussianFactorization", "fit_gaussian"),
     "fits.product": ("ProductFactorization", "fit_product"),
     "fits.result": ("FitResult", "load"),

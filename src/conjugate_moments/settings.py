@@ -4,14 +4,43 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 METHODS = ("cmfgen", "monge", "moment")
+GIVEN_SOURCE = ("monge", "w2dual")  # methods that are given the source measure, and fit the map alone
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
+class _Settings:
+    """Plain values in both directions; `widths` is a tuple here and a list there."""
+
+    @classmethod
+    def from_dict(cls, entry: dict[str, Any]) -> Self:
+        """The settings that `asdict` or a configuration gives."""
+        return cls(**{**entry, "widths": tuple(entry["widths"])})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for files and fingerprints."""
+        fields = asdict(self)
+        return {**fields, "widths": list(fields["widths"])}
+
+    def _check(self, counts: tuple[str, ...], positive: tuple[str, ...]) -> None:
+        for name in counts:
+            value = getattr(self, name)
+            if not (isinstance(value, int) and value >= 1):
+                raise ValueError(f"{name}: found {value}, allowed: an integer >= 1")
+        for name in positive:
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name}: found {value}, allowed: a finite number > 0")
+
+
+@dataclass(frozen=True)
+class TrainingSettings(_Settings):
     """How a network is trained. The defaults suit some 30,000 planar points and two CPU cores.
+
+    One wide layer at a high rate reached a given error many times sooner than two narrow ones at a low rate. For smooth
+    laws `smoothing` 0.25 and `slope` 2.5 are better; in d = 32 the rate has to be lower, 0.03, and the batch larger.
 
     Args:
       steps: of the optimiser.
@@ -22,19 +51,20 @@ class TrainingSettings:
       slope: standard deviation of the first layer's arguments over the data, at the start.
       quadratic: share of the Gaussian closed form's factor at the start, from 0.1 to below 1.
       moves: of each Langevin chain between two steps.
-      tolerance: on ‖∇w(y) − x‖_∞ of the conjugate, in units of the source.
+      tolerance: on ‖∇w(y) − x‖_∞ of the conjugate, each coordinate in standard deviations of the source (to the
+        nearest power of two).
       conjugate_steps: of the conjugate solver, at most.
 
     Raises:
       ValueError: naming the setting that is out of range, what was found and what is allowed.
     """
 
-    steps: int = 6000
+    steps: int = 4000
     batch: int = 512
-    learning_rate: float = 1e-2
-    widths: tuple[int, ...] = (64, 64)
+    learning_rate: float = 5e-2
+    widths: tuple[int, ...] = (256,)
     smoothing: float = 0.05
-    slope: float = 2.0
+    slope: float = 4.0
     quadratic: float = 0.5
     moves: int = 2
     tolerance: float = 1e-3
@@ -42,20 +72,35 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         """Validate the settings that no other part does."""
-        for name in ("steps", "batch", "moves", "conjugate_steps"):
-            value = getattr(self, name)
-            if not (isinstance(value, int) and value >= 1):
-                raise ValueError(f"{name}: found {value}, allowed: an integer >= 1")
-        for name in ("learning_rate", "tolerance"):
-            value = getattr(self, name)
-            if not 0 < value < math.inf:
-                raise ValueError(f"{name}: found {value}, allowed: a finite number > 0")
+        self._check(("steps", "batch", "moves", "conjugate_steps"), ("learning_rate", "tolerance"))
 
-    @classmethod
-    def from_dict(cls, entry: dict[str, Any]) -> TrainingSettings:
-        """The settings that `asdict` or a configuration gives."""
-        return cls(**{**entry, "widths": tuple(entry["widths"])})
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for files and fingerprints."""
-        return {**asdict(self), "widths": list(self.widths)}
+@dataclass(frozen=True)
+class PeerSettings(_Settings):
+    """How OTT's `W2NeuralDual` is trained; what OTT fixes is not here.
+
+    Args:
+      steps: of the optimisers.
+      batch: source points, and data points, per step.
+      learning_rate: of both networks, at the start; it decays to a hundredth along a cosine.
+      widths: of the hidden layers of both networks.
+
+    Raises:
+      ValueError: naming the setting that is out of range, what was found and what is allowed.
+    """
+
+    steps: int = 1000
+    batch: int = 512
+    learning_rate: float = 3e-2
+    widths: tuple[int, ...] = (64,)
+
+    # No settings: of the conjugates that are solved after the training, by the solvers of this package.
+    tolerance = TrainingSettings.tolerance
+    conjugate_steps = TrainingSettings.conjugate_steps
+
+    def __post_init__(self) -> None:
+        """Validate every setting: OTT takes no widths for a network without hidden layer."""
+        self._check(("steps", "batch"), ("learning_rate",))
+        widths = self.widths
+        if not (isinstance(widths, tuple) and widths and all(isinstance(w, int) and w >= 1 for w in widths)):
+            raise ValueError(f"widths: found {widths}, allowed: a tuple of one or more integers >= 1")

@@ -141,7 +141,7 @@ def test_gaussian_map_pushes_one_covariance_to_the_other():
         (np.zeros(5), r"data: found shape \[5\]"),
         (np.full((50, 2), np.nan), "data: found 100 NaN or infinite entries"),
         (np.zeros((5, 2)), "data: found 5 points in dimension 2, allowed: at least 20"),
-        (np.ones((50, 1)) * np.arange(50)[:, None] * [1.0, 2.0], "data: found a covariance"),
+        (np.ones((50, 1)) * np.arange(50)[:, None] * [1.0, 2.0], "data: found columns 0, 1 that are the same"),
     ],
 )
 def test_bad_samples_are_refused(samples, message):

@@ -1,9 +1,11 @@
 """Scores of learned potentials: zero for the truth itself, refused where too much did not converge."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from conjugate_moments._matrices import symmetric_power
 from conjugate_moments.fits.gaussian import fit_gaussian
 from conjugate_moments.fits.result import GibbsStatus
 from conjugate_moments.fits.truths import truth
@@ -18,6 +20,7 @@ from conjugate_moments.metrics.learned import (
     warped_grid,
 )
 from conjugate_moments.metrics.records import ALL, UNCONVERGED
+from conjugate_moments.potentials.quadratic import Quadratic
 
 KEY = jax.random.key(0)
 PRODUCT = truth("product", 2)
@@ -57,6 +60,63 @@ def test_affine_fit_is_told_from_the_truth():
 
 def test_chains_that_did_not_mix_are_reported():
     assert truth_scores(PRODUCT, Learned(mixed=False), 200, given_source=False, key=KEY)["mixed"] == 0
+
+
+def test_gaussian_truth_is_what_it_says_in_any_dimension():
+    for dim in (2, 3, 10):
+        law = truth("gaussian", dim)
+        assert np.linalg.cond(law.cov) == pytest.approx(30)
+        assert np.linalg.norm(law.mean) > 0.5
+        assert law.residual < 1e-12
+        draws = law.sample(4_000, key=KEY)
+        assert np.trace(np.cov(draws.T)) == pytest.approx(law.variance, rel=0.1)  # errors of about 2 %
+        assert np.abs(law.cov - np.diag(np.diag(law.cov))).max() > 0.1  # in a frame of its own
+    with pytest.raises(ValueError, match="dim: found 1, allowed: an integer >= 2"):
+        truth("gaussian", 1)
+
+
+def gaussian_fit(law, mean=0.0, scale=1.0):
+    """A fit whose factor is that of the law, moved by `mean` and with `scale` times its covariance."""
+
+    class Fit:
+        network = Quadratic(
+            jnp.asarray(symmetric_power(law.gibbs_cov * scale, -1 / 2), jnp.float32),
+            jnp.asarray(law.gibbs_mean + mean, jnp.float32),
+        )
+        transport, inverse_transport = staticmethod(law.transport), staticmethod(law.inverse_transport)
+
+        def draw(self, n, *, key):
+            x = law.gibbs_mean + mean + np.sqrt(scale) * (law.sample_gibbs(n, key=key) - law.gibbs_mean)
+            return x, GibbsStatus("mala", True, 0.6, 1.0, n, n)
+
+    return Fit()
+
+
+@pytest.mark.parametrize("dim", [2, 10])
+def test_moments_of_a_gaussian_factor_are_found_to_rounding(dim):
+    """By control variates: the draws alone would leave errors of some hundredths."""
+    law = truth("gaussian", dim)
+    found = truth_scores(law, gaussian_fit(law), 500, given_source=False, key=KEY)
+    assert found["gibbs_mean"] < 1e-5
+    assert found["gibbs_cov"] < 1e-5
+    root = np.sqrt(np.trace(law.gibbs_cov) / dim)
+    wrong = truth_scores(law, gaussian_fit(law, mean=0.1 * root, scale=1.2), 500, given_source=False, key=KEY)
+    assert wrong["gibbs_mean"] == pytest.approx(0.1, rel=1e-4)
+    assert wrong["gibbs_cov"] == pytest.approx(0.2, rel=1e-4)
+
+
+def test_affine_fit_of_a_gaussian_errs_by_its_samples_alone():
+    law = truth("gaussian", 10)
+    data = law.sample(50_000, key=KEY)
+    found = truth_scores(law, fit_gaussian(data.mean(0), np.cov(data.T)), 500, given_source=False, key=KEY)
+    assert 0 < found["gibbs_mean"] < 0.02  # 0.3 % and 0.4 % were measured
+    assert 0 < found["gibbs_cov"] < 0.02
+
+
+def test_other_laws_have_no_closed_moments_to_compare():
+    found = truth_scores(PRODUCT, Learned(), 200, given_source=False, key=KEY)
+    assert np.isnan(found["gibbs_mean"])
+    assert np.isnan(found["gibbs_cov"])
 
 
 def test_given_source_has_no_gibbs_factor_to_score():

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from conjugate_moments.fits.gaussian import fit_gaussian
 from conjugate_moments.potentials.base import gradients, hessians, values
 from conjugate_moments.potentials.icnn import FLOOR, InputConvexNetwork
 from conjugate_moments.potentials.quadratic import Quadratic
@@ -42,10 +43,11 @@ def test_strongly_convex_for_all_leaves(size, seed):
     """The floor, in float64 so that rounding does not decide."""
     with jax.enable_x64(True):
         net = moved(network(smoothing=0.02), size, seed)
-        scale = np.sqrt(np.diag(COV))
-        least = np.linalg.eigvalsh(hessians(net, POINTS) * np.outer(scale, scale))[:, 0]
-        bound = FLOOR * np.linalg.eigvalsh(np.linalg.inv(S) * np.outer(scale, scale))[0]
-        np.testing.assert_allclose(net.frame.floor, bound, rtol=1e-10)
+        # In the frame where the closed form's Hessian, S⁻¹, has a unit diagonal.
+        root = np.sqrt(np.diag(np.linalg.inv(S)))
+        least = np.linalg.eigvalsh(hessians(net, POINTS) / np.outer(root, root))[:, 0]
+        bound = FLOOR * np.linalg.eigvalsh(np.linalg.inv(S) / np.outer(root, root))[0]
+        np.testing.assert_allclose(net.frame.floor, bound * np.diag(COV) * root**2, rtol=1e-10)
         assert np.all(least >= bound * (1 - 1e-6))
 
 
@@ -79,6 +81,39 @@ def test_units_supply_the_curvature_that_the_quadratic_gives_up():
     assert abs(traces.mean() - 3) < 5 * traces.std() / np.sqrt(256)
     error = slopes.mean(axis=0) - np.linalg.solve(np.eye(3) + S, MEAN)
     assert np.all(np.abs(error) < 5 * slopes.std(axis=0) / np.sqrt(256))
+
+
+@pytest.mark.parametrize("widths", [(12,), (12, 8, 6)])
+def test_units_do_not_move_the_slope_at_the_origin(widths):
+    """Which is where P_w lies: only F and the linear part move it, and where P_w is wide F hardly does."""
+    with jax.enable_x64(True):
+        net = network(widths)
+        other = replace(moved(net, 1.0), factor=net.factor, linear=net.linear)
+        origin = np.linalg.solve(np.eye(3) + S, MEAN)[None]
+        np.testing.assert_allclose(gradients(other, origin), gradients(net, origin), rtol=1e-10)
+        np.testing.assert_allclose(values(other, origin), 0, atol=1e-12)
+        assert not np.allclose(gradients(other, POINTS), gradients(net, POINTS), rtol=0.1)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_values_on_the_gibbs_measure_keep_their_accuracy_at_every_scale(scale):
+    """On P_w the rises of w are of order 1, though its units and quadratic part are of order σ^{4/3}."""
+    cov = scale**2 * COV
+    truth = fit_gaussian(scale * MEAN, cov)
+    points = truth.sample_gibbs(200, key=jax.random.key(1))
+
+    net = InputConvexNetwork.initial(scale * MEAN, cov, widths=(12, 8), key=jax.random.key(0))
+
+    def rises(precise):
+        with jax.enable_x64(precise):
+            dtype = np.float64 if precise else np.float32
+            same = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), dtype), net)
+            found = np.asarray(values(same, points.astype(np.float32).astype(dtype)))
+            return found - found[0]
+
+    assert rises(True).std() > 0.1
+    # 4e-3 was measured at 1e6, where the parts reach 1e8 and float32 rounds them to 8.
+    np.testing.assert_allclose(rises(False), rises(True), atol=0.02)
 
 
 def test_no_gradient_reaches_the_frame():

@@ -42,19 +42,20 @@ CONFIG = {
     },
     "spread": {"laws": ["uniform"], "scales": {"smallest": 0.5, "largest": 2.0, "count": 3}},
     "learning": {
-        "methods": ["affine", "cmfgen"],
+        "methods": ["affine", "cmfgen", "w2dual"],
         "seeds": [0, 1],
         "samples": 200,
         "points": 100,
         "epsilon": 0.1,
+        "w2dual": {"steps": 2, "batch": 16, "learning_rate": 5.0e-3, "widths": [4]},
         "planar": {"laws": ["circles"], "training": TRAINING},
-        "truth": {"families": ["product"], "dimensions": [{"dimension": 2, "training": TRAINING}]},
+        "truth": [{"families": ["product", "gaussian"], "dimensions": [2], "training": TRAINING}],
     },
     "figures": {"dpi": 50},
 }
-EXPERIMENTS = ("gaussian", "univariate", "spread", "planar", "truth")
+NAMES = ("gaussian", "univariate", "spread", "planar", "truth")
 PICTURES = ("gaussian", "univariate", "convergence", "spread", "planar", "failures", "truth")
-TABLES = [f"tables/{name}.{form}" for name in EXPERIMENTS for form in ("csv", "md", "tex")]
+TABLES = [f"tables/{name}.{form}" for name in (*NAMES, "claims") for form in ("csv", "md", "tex")]
 FIGURES = [f"figures/{name}.{form}" for name in PICTURES for form in ("pdf", "png")]
 
 
@@ -138,6 +139,21 @@ def edited(checkout, module):
     path.write_bytes(before + b"# edited\n")
     yield
     path.write_bytes(before)
+
+
+def test_fit_that_diverges_stops_the_job_and_leaves_its_trace(checkout):
+    training = {**TRAINING, "steps": 200, "learning_rate": 1.0, "conjugate_steps": 1, "tolerance": 1.0e-6}
+    planar = {**CONFIG["learning"]["planar"], "training": training}
+    configure(checkout, {**CONFIG, "learning": {**CONFIG["learning"], "planar": planar}})
+    run = snakemake(checkout, "out/fits/learned/circles/cmfgen/seed0/fit.npz")
+    assert run.returncode != 0
+    logs = checkout / "out/logs/fit_learned/circles/cmfgen"
+    text = (logs / "seed0.log").read_text(encoding="utf-8")
+    assert re.search(r"DivergedError: cmfgen: found .* by step \d+, allowed: .*lower learning_rate", text)
+    rows = (logs / "seed0.trace.csv").read_text(encoding="utf-8").splitlines()
+    assert rows[1].startswith("step,")
+    assert 2 < len(rows) < 200
+    assert not (checkout / "out/fits/learned/circles/cmfgen/seed0/trace.csv").exists()
 
 
 def test_fit_that_does_not_converge_is_given_no_number(checkout):

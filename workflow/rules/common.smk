@@ -13,6 +13,7 @@ SCRIPTS = ROOT / "workflow" / "scripts"
 sys.path.insert(0, str(SOURCE))
 os.environ.update(PYTHONPATH=os.pathsep.join([str(SOURCE), *filter(None, [os.getenv("PYTHONPATH")])]))
 os.environ.update(
+    NPROC="1",  # of the threads of XLA
     OMP_NUM_THREADS="1",
     OPENBLAS_NUM_THREADS="1",
     MKL_NUM_THREADS="1",
@@ -36,7 +37,7 @@ def batched(items, size):
     return [items[first : first + size] for first in range(0, len(items), size)]
 
 
-EXPERIMENTS = ["gaussian", "univariate", "spread", "planar", "truth"]
+TABLES = ["gaussian", "univariate", "spread", "planar", "truth", "claims"]
 FACTORIZATIONS = ["moment", "conjugate"]
 LAWS_PER_PAGE = 12
 # Figures of the univariate laws, by name, and the laws on each.
@@ -48,11 +49,14 @@ PAGES = {
 
 # Laws whose potential is learned: planar ones by name, those of known potential by family and dimension.
 TRUTHS = {
-    f"{family}_d{entry.dimension}": (family, entry)
-    for family in CONFIG.learning.truth.families
-    for entry in CONFIG.learning.truth.dimensions
+    f"{family}_d{dimension}": (family, dimension, entry.training)
+    for entry in CONFIG.learning.truth
+    for family in entry.families
+    for dimension in entry.dimensions
 }
 LEARNED = [*CONFIG.learning.planar.laws, *TRUTHS]
+# The moment measure has another potential and another source than the known ones: there is nothing to compare.
+TRUTH_METHODS = [method for method in CONFIG.learning.methods if method != "moment"]
 
 
 wildcard_constraints:
@@ -73,8 +77,8 @@ def out(path):
 def tables():
     """Every table."""
     return expand(
-        out("tables/{experiment}.{form}"),
-        experiment=EXPERIMENTS,
+        out("tables/{name}.{form}"),
+        name=TABLES,
         form=["csv", "md", "tex"],
     )
 
@@ -104,9 +108,7 @@ def planar_methods():
 
 def truth_methods():
     """Family, dimension and method of every fit to a law of known potential."""
-    return [
-        (family, entry.dimension, method) for family, entry in TRUTHS.values() for method in CONFIG.learning.methods
-    ]
+    return [(family, dimension, method) for family, dimension, _ in TRUTHS.values() for method in TRUTH_METHODS]
 
 
 def gaussian_law(wildcards):
@@ -121,16 +123,15 @@ def univariate_law(wildcards):
 
 def known_truth(wildcards):
     """Family and dimension of a law of known potential; None for a planar law."""
-    if wildcards.learned not in TRUTHS:
-        return None
-    family, entry = TRUTHS[wildcards.learned]
-    return family, entry.dimension
+    return TRUTHS[wildcards.learned][:2] if wildcards.learned in TRUTHS else None
 
 
 def training(wildcards):
-    """Training settings of the networks for a law."""
+    """Training settings of the networks for a law, by the method of the paper and its kin or by OTT."""
+    if wildcards.method == "w2dual":
+        return CONFIG.learning.w2dual
     if wildcards.learned in TRUTHS:
-        return TRUTHS[wildcards.learned][1].training
+        return TRUTHS[wildcards.learned][2]
     return CONFIG.learning.planar.training
 
 
@@ -152,6 +153,8 @@ def floors(wildcards):
 def learned_digest(wildcards):
     """Digest of what the fits to a law depend on, for provenance."""
     parts = ["learning.samples", "learning.seeds", "learning.points", "learning.epsilon"]
+    if wildcards.method == "w2dual":
+        parts.append("learning.w2dual")
     if wildcards.learned not in TRUTHS:
         return digest(*parts, "learning.planar.training")(wildcards)
     return fingerprint({"learning": digest(*parts)(wildcards), "truth": str(TRUTHS[wildcards.learned])})

@@ -89,7 +89,7 @@ rule draw_truth:
         mem_mb=2000,
         runtime=30,
     params:
-        truth=lambda wildcards: (TRUTHS[wildcards.truth][0], TRUTHS[wildcards.truth][1].dimension),
+        truth=lambda wildcards: TRUTHS[wildcards.truth][:2],
         seeds=CONFIG.learning.seeds,
         samples=CONFIG.learning.samples,
         fingerprint=digest("learning.samples", "learning.seeds"),

@@ -102,7 +102,7 @@ use rule tabulate_gaussian as tabulate_planar with:
 
 use rule tabulate_gaussian as tabulate_truth with:
     input:
-        scores=expand(out("metrics/learned/{law}/{method}.csv"), law=TRUTHS, method=CONFIG.learning.methods),
+        scores=expand(out("metrics/learned/{law}/{method}.csv"), law=TRUTHS, method=TRUTH_METHODS),
         code=code("tabulate.py"),
     output:
         csv=report(
@@ -121,3 +121,36 @@ use rule tabulate_gaussian as tabulate_truth with:
         seeds=CONFIG.learning.seeds,
         experiment="truth",
         labels={law: law.replace("_", " ") for law in TRUTHS},
+
+
+rule tabulate_claims:
+    input:
+        spread=expand(out("metrics/spread/{law}.csv"), law=CONFIG.spread.laws),
+        planar=expand(
+            out("metrics/learned/{law}/{method}.csv"), law=CONFIG.learning.planar.laws, method=CONFIG.learning.methods
+        ),
+        truth=expand(out("metrics/learned/{law}/{method}.csv"), law=TRUTHS, method=TRUTH_METHODS),
+        code=code("tabulate_claims.py"),
+    output:
+        csv=report(
+            out("tables/claims.csv"),
+            category="Claims",
+            caption="../report/claims_table.rst",
+        ),
+        md=out("tables/claims.md"),
+        tex=out("tables/claims.tex"),
+    log:
+        out("logs/tabulate_claims.log"),
+    benchmark:
+        out("benchmarks/tabulate_claims.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        fingerprint=digest(*solved(CONFIG.spread.laws), "spread", "learning"),
+        seeds=CONFIG.learning.seeds,
+    script:
+        "../scripts/tabulate_claims.py"

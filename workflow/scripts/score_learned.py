@@ -15,6 +15,7 @@ from conjugate_moments.measures.planar import PLANAR
 from conjugate_moments.metrics.learned import generate, over_fits, planar_scores, truth_scores, warped_grid
 from conjugate_moments.metrics.records import read_columns, write_scores
 from conjugate_moments.provenance import line, provenance
+from conjugate_moments.settings import GIVEN_SOURCE
 
 name, method, seeds = snakemake.wildcards.learned, snakemake.wildcards.method, snakemake.params.seeds
 n, record = snakemake.params.points, line(provenance(snakemake.params.fingerprint, seeds=snakemake.params.seeds))
@@ -24,7 +25,7 @@ for seed, path in zip(seeds, snakemake.input.fits, strict=True):
     key = key_for(seed, "score", name, method)
     if snakemake.params.truth:
         law = truth(*snakemake.params.truth)
-        found.append(truth_scores(law, fit, n, given_source=method == "monge", key=key))
+        found.append(truth_scores(law, fit, n, given_source=method in GIVEN_SOURCE, key=key))
         continue
     law, drawn = PLANAR[name], generate(fit, n, key=key)
     found.append(planar_scores(law, drawn, law.sample(n, key=key_for(seed, "truth", name)), snakemake.params.epsilon))

@@ -3,7 +3,7 @@
 from conjugate_moments.config._messages import ConfigError
 from conjugate_moments.config._whole import Config, Figures, fingerprint, load, validate
 from conjugate_moments.config.gaussian import Gaussian, GaussianLaw
-from conjugate_moments.config.learning import Learning, Planar, Truth, TruthDimension
+from conjugate_moments.config.learning import Learning, Planar, Truth
 from conjugate_moments.config.scales import Scales
 from conjugate_moments.config.spread import Spread
 from conjugate_moments.config.univariate import (
@@ -35,7 +35,6 @@ __all__ = [
     "ScipyEntry",
     "Spread",
     "Truth",
-    "TruthDimension",
     "Univariate",
     "UnivariateEntry",
     "fingerprint",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conjugate_moments.config._messages import refuse
-from conjugate_moments.settings import TrainingSettings
+from conjugate_moments.settings import PeerSettings, TrainingSettings
 
 FEWEST_PER_DIMENSION = 10
 
@@ -19,42 +19,44 @@ class Planar:
 
 
 @dataclass(frozen=True)
-class TruthDimension:
-    """A dimension, and how the networks in it are trained."""
+class Truth:
+    """Experiment 7: families of potentials that are known, each learned in all of the dimensions, trained alike."""
 
-    dimension: int
+    families: tuple[str, ...]
+    dimensions: tuple[int, ...]
     training: TrainingSettings
 
 
 @dataclass(frozen=True)
-class Truth:
-    """Experiment 7: families of potentials that are known, and the dimensions in which they are learned."""
-
-    families: tuple[str, ...]
-    dimensions: tuple[TruthDimension, ...]
-
-
-@dataclass(frozen=True)
 class Learning:
-    """Experiments 3 and 7: `samples` and `points` are per seed, `epsilon` in squared units of the data."""
+    """Experiments 3 and 7: `samples` and `points` are per seed, `epsilon` in squared units of the data.
+
+    `w2dual` is how OTT's networks are trained, in every dimension.
+    """
 
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
     samples: int
     points: int
     epsilon: float
+    w2dual: PeerSettings
     planar: Planar
-    truth: Truth
+    truth: tuple[Truth, ...]
 
 
 def check_learning(learning: Learning) -> None:
-    """Refuse a dimension that is written twice, and too few samples for the largest."""
-    dimensions = [entry.dimension for entry in learning.truth.dimensions]
-    for index, d in enumerate(dimensions):
-        if d in dimensions[:index]:
-            path = ("learning", "truth", "dimensions", index, "dimension")
-            refuse(path, str(d), "a dimension that no entry before has")
-    fewest = FEWEST_PER_DIMENSION * max(dimensions)
+    """Refuse methods that no truth judges, a law written twice, and too few samples for the largest dimension."""
+    if set(learning.methods) == {"moment"}:
+        refuse(("learning", "methods"), "moment alone", "one more, as moment is for planar laws only")
+    seen: set[tuple[str, int]] = set()
+    for index, entry in enumerate(learning.truth):
+        laws = {(family, dimension) for family in entry.families for dimension in entry.dimensions}
+        for family, dimension in sorted(laws & seen):
+            path = ("learning", "truth", index)
+            refuse(path, f"{family} in dimension {dimension}", "a family and dimension that no entry before has")
+        seen |= laws
+    largest = max(dimension for _, dimension in seen)
+    fewest = FEWEST_PER_DIMENSION * largest
     if learning.samples < fewest:
-        allowed = f"an integer >= {fewest}, {FEWEST_PER_DIMENSION} per dimension of the largest, {max(dimensions)}"
+        allowed = f"an integer >= {fewest}, {FEWEST_PER_DIMENSION} per dimension of the largest, {largest}"
         refuse(("learning", "samples"), str(learning.samples), allowed)

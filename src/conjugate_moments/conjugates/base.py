@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,9 +15,7 @@ from jax.typing import ArrayLike
 
 from conjugate_moments.potentials.base import Potential, check_points, gradients, values_and_gradients
 
-# Once this few rows are left, the solvers gather them: a batch must not wait at full cost for its slowest rows.
-TAIL_SHARE = 8
-SMALLEST_TAIL = 16
+SMALLEST_BUCKET = 16  # rows gathered for one evaluation, at least: fewer cost as much
 
 
 @jax.tree_util.register_dataclass
@@ -125,21 +125,13 @@ def _solve(solver: Conjugate, potential: Potential, targets: Array, start: Array
     objective = value - jnp.sum(targets * start, axis=1)
     steps = jnp.zeros(len(start), dtype=int)
     rows = Rows(targets, start, objective, gradient - targets, steps, solver._memory(start))
-    tail = len(start) // TAIL_SHARE
-    if tail >= SMALLEST_TAIL:
-        rows = _run(solver, potential, rows, until=tail)
-        # Rows that are still active come first, and at most `tail` of them are left.
-        last = jnp.argsort(~solver._active(rows))[:tail]
-        rest = _run(solver, potential, jax.tree.map(lambda leaf: leaf[last], rows), until=0)
-        rows = jax.tree.map(lambda leaf, new: leaf.at[last].set(new), rows, rest)
-    else:
-        rows = _run(solver, potential, rows, until=0)
+    rows = _run(solver, potential, rows)
     residual = rows.residual
     return ConjugateSolution(rows.point, -rows.objective, residual, rows.steps, residual <= solver.tolerance)
 
 
-def _run(solver: Conjugate, potential: Potential, rows: Rows, *, until: int) -> Rows:
-    """Step until at most `until` rows are active."""
+def _run(solver: Conjugate, potential: Potential, rows: Rows) -> Rows:
+    """Step until no row is active."""
 
     def step(rows: Rows) -> Rows:
         active = solver._active(rows)
@@ -147,7 +139,29 @@ def _run(solver: Conjugate, potential: Potential, rows: Rows, *, until: int) -> 
         tried = replace(tried, steps=rows.steps + 1)
         return jax.tree.map(lambda new, old: select(active, new, old), tried, rows)
 
-    return jax.lax.while_loop(lambda rows: jnp.sum(solver._active(rows)) > until, step, rows)
+    return jax.lax.while_loop(lambda rows: jnp.any(solver._active(rows)), step, rows)
+
+
+def on_active(function: Callable[..., Any], active: Array, *arrays: Array) -> Any:
+    """`function` of the rows of `arrays` `[n, ...]` where `active` `[n]`; elsewhere zeros, or numbers without meaning.
+
+    Computed for as few rows as hold the active ones among n, n/2, n/4, …: a batch does not wait at full cost for its
+    slowest rows. Each of these sizes is compiled once.
+    """
+    n = len(active)
+    sizes = [n]
+    while sizes[-1] // 2 >= SMALLEST_BUCKET:
+        sizes.append(sizes[-1] // 2)
+    place = jnp.where(active, jnp.cumsum(active) - 1, n)
+    order = jnp.zeros(n, int).at[place].set(jnp.arange(n), mode="drop")
+
+    def some(size: int, *arrays: Array) -> Any:
+        rows = order[:size]
+        found = function(*(array[rows] for array in arrays))
+        return jax.tree.map(lambda leaf: jnp.zeros((n, *leaf.shape[1:]), leaf.dtype).at[rows].set(leaf), found)
+
+    fits = jnp.sum(active) <= jnp.asarray(sizes[1:], int)
+    return jax.lax.switch(jnp.sum(fits), [function, *(partial(some, size) for size in sizes[1:])], *arrays)
 
 
 def select(mask: Array, new: Array, old: Array) -> Array:

@@ -84,10 +84,17 @@ class LBFGS(Conjugate):
         return -jax.lax.scan(up, vector, (pairs, weights), reverse=True)[0]
 
     def _scale(self, rows: Rows) -> Array:
-        """Factor of the first model, `[n]`: s·y/y·M⁻¹y of the newest pair; without one, a first move of at most 1."""
+        """Factor of the first model, `[n]`: s·y/y·M⁻¹y of the newest pair.
+
+        Without a pair, that of a preconditioner, which knows the unit of moves, is 1; the identity's first move is at
+        most 1.
+        """
         change, inverse = rows.memory.changes[:, 0], rows.memory.inverses[:, 0]
         fitted = 1 / (inverse * jnp.sum(change * precondition(self.preconditioner, change), axis=1))
-        first = 1 / jnp.maximum(1, jnp.linalg.norm(precondition(self.preconditioner, rows.slope), axis=1))
+        if self.preconditioner is None:
+            first = 1 / jnp.maximum(1, jnp.linalg.norm(rows.slope, axis=1))
+        else:
+            first = jnp.ones_like(inverse)
         return jnp.where(inverse > 0, fitted, first)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from conjugate_moments.conjugates.base import Rows, select
+from conjugate_moments.conjugates.base import Rows, on_active, select
 from conjugate_moments.potentials.base import Potential, values_and_gradients
 
 TRIALS = 8
@@ -42,6 +43,8 @@ def line_search(potential: Potential, rows: Rows, move: Array, active: Array) ->
     the minimum is kept if φ′ is small there and the objective, or by half the norm of the slope, fell. Refused
     lengths are replaced by a secant of φ′, kept inside its bracket. Rows that are not `active` are not searched.
     """
+    # The search carries its best row through every trial, and has no use for a memory that may be large.
+    memory, rows = rows.memory, replace(rows, memory=None)
     first = jnp.sum(rows.slope * move, axis=1)
     zero, one = jnp.zeros_like(first), jnp.ones_like(first)
     infinite = jnp.full_like(first, jnp.inf)
@@ -52,12 +55,12 @@ def line_search(potential: Potential, rows: Rows, move: Array, active: Array) ->
         return (search.trial < TRIALS) & ~jnp.all(search.done)
 
     end = jax.lax.while_loop(more, lambda search: _try(potential, rows, move, first, search), start)
-    return end.best, end.best_length
+    return replace(end.best, memory=memory), end.best_length
 
 
 def _try(potential: Potential, rows: Rows, move: Array, first: Array, search: _Search) -> _Search:
     point = rows.point + search.length[:, None] * move
-    value, gradient = values_and_gradients(potential, point)
+    value, gradient = on_active(partial(values_and_gradients, potential), ~search.done, point)
     objective, slope = value - jnp.sum(rows.target * point, axis=1), gradient - rows.target
     along = jnp.sum(slope * move, axis=1)
     before = (along <= 0) & jnp.isfinite(along)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from conjugate_moments.conjugates.base import Conjugate, Rows
+from conjugate_moments.conjugates.base import Conjugate, Rows, on_active
 from conjugate_moments.conjugates.line_search import line_search
 from conjugate_moments.potentials.base import Potential, hessians
 
@@ -31,14 +32,21 @@ class Newton(Conjugate):
         return jnp.zeros(len(start), start.dtype)
 
     def _step(self, potential: Potential, rows: Rows) -> Rows:
-        matrices, damping = hessians(potential, rows.point), rows.memory
-        shift = damping * jnp.trace(matrices, axis1=1, axis2=2) / potential.dim
-        matrices += shift[:, None, None] * jnp.eye(potential.dim, dtype=matrices.dtype)
-        moved, length = line_search(potential, rows, -solve_positive(matrices, rows.slope), self._active(rows))
+        active, damping = self._active(rows), rows.memory
+        move = on_active(partial(_damped_move, potential), active, rows.point, rows.slope, damping)
+        moved, length = line_search(potential, rows, move, active)
         lowered = jnp.where(damping <= FIRST_DAMPING, 0, damping / FACTOR)
         raised = jnp.maximum(FIRST_DAMPING, damping * FACTOR)
         damping = jnp.where(length < SHORT, raised, jnp.where(length > FULL, lowered, damping))
         return replace(moved, memory=damping.astype(rows.memory.dtype))
+
+
+def _damped_move(potential: Potential, points: Array, slopes: Array, damping: Array) -> Array:
+    """−(∇²w + damping · mean eigenvalue · I)⁻¹ slope for each row, `[n, d]`."""
+    matrices = hessians(potential, points)
+    shift = damping * jnp.trace(matrices, axis1=1, axis2=2) / potential.dim
+    matrices += shift[:, None, None] * jnp.eye(potential.dim, dtype=matrices.dtype)
+    return -solve_positive(matrices, slopes)
 
 
 def solve_positive(matrices: Array, vectors: Array) -> Array:

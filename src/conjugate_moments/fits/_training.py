@@ -14,9 +14,24 @@ import numpy as np
 from conjugate_moments._files import write_arrays
 
 CHUNKS = 20  # stretches between two checkpoints; nothing leaves the device within one
+FEWEST_ACCEPTED = 0.02  # mean acceptance over a stretch below which chains stand still
+MOST_UNCONVERGED = 0.5  # mean share over a stretch beyond which there is nothing left to learn from
 
 Carry = TypeVar("Carry")
 Step = Callable[[Carry, Any, jax.Array], tuple[Carry, dict[str, jax.Array]]]
+
+
+class DivergedError(RuntimeError):
+    """A training that went astray, stopped at the end of a stretch.
+
+    Args:
+      message: what was seen, and what to change.
+      trace: up to there, one array `[steps done]` per scalar.
+    """
+
+    def __init__(self, message: str, trace: Mapping[str, np.ndarray]) -> None:
+        super().__init__(message)
+        self.trace = trace
 
 
 def train(
@@ -48,6 +63,10 @@ def train(
 
     Returns:
       The last carry, and the trace: one array `[steps]` per scalar.
+
+    Raises:
+      DivergedError: at the end of a stretch after which the loss or a leaf of the carry is not finite or, but for the
+        first, in which the scalar "acceptance" collapsed or the scalar "unconverged" is most of 1.
     """
     from tqdm import tqdm
 
@@ -62,13 +81,45 @@ def train(
             until = min(steps, done + stretch)
             carry, trace = _advance(step, carry, trace, data, done, until, key)
             bar.update(until - done)
-            bar.set_postfix({scalar: f"{float(values[until - 1]):.3g}" for scalar, values in trace.items()})
+            # Copies: the loop gives the trace's memory away.
+            seen = {scalar: np.array(values)[:until] for scalar, values in trace.items()}
+            bar.set_postfix({scalar: f"{values[-1]:.3g}" for scalar, values in seen.items()})
+            _check(name, carry, seen, done)
             done = until
             if checkpoint is not None and done < steps:
                 _write(Path(checkpoint), done, (carry, trace), fingerprint)
     if checkpoint is not None:
         Path(checkpoint).unlink(missing_ok=True)
     return carry, {scalar: np.asarray(values) for scalar, values in trace.items()}
+
+
+def _check(name: str, carry: Any, trace: Mapping[str, np.ndarray], first: int) -> None:
+    """Raise if the stretch from step `first` to the end of the trace went astray."""
+    done = len(next(iter(trace.values())))
+    means = {scalar: float(np.mean(values[first:])) for scalar, values in trace.items()}
+    found = remedy = ""
+    if not np.isfinite(means.get("loss", 0.0)):
+        found, remedy = "a loss that is not finite", "lower learning_rate, raise smoothing"
+    elif not _is_finite(carry):
+        found, remedy = "parameters that are not finite", "lower learning_rate, raise smoothing"
+    elif first and means.get("acceptance", 1.0) < FEWEST_ACCEPTED:
+        found = f"chains that accept {means['acceptance']:.2g} of their moves"
+        remedy = "lower learning_rate, raise smoothing or moves"
+    elif first and means.get("unconverged", 0.0) > MOST_UNCONVERGED:
+        found = f"{means['unconverged']:.2g} of the conjugates not solved"
+        remedy = "lower learning_rate, raise smoothing, tolerance or conjugate_steps"
+    if found:
+        raise DivergedError(f"{name}: found {found} by step {done}, allowed: a fit that converges ({remedy})", trace)
+
+
+@jax.jit
+def _finite(leaves: list[jax.Array]) -> jax.Array:
+    return jnp.all(jnp.asarray([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+
+
+def _is_finite(carry: Any) -> bool:
+    leaves = [leaf for leaf in jax.tree.leaves(carry) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return bool(_finite(leaves))
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=(1, 2))

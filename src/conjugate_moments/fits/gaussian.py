@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from conjugate_moments import _random
 from conjugate_moments._files import write_arrays
+from conjugate_moments._matrices import correlation_range, symmetric_power
 
 if TYPE_CHECKING:
     import jax
@@ -60,15 +61,15 @@ class GaussianFactorization:
 
     @cached_property
     def _root(self) -> Array:
-        return _power(self.gibbs_cov, 1 / 2)
+        return symmetric_power(self.gibbs_cov, 1 / 2)
 
     @cached_property
     def _precision(self) -> Array:
-        return _power(self.gibbs_cov, -1.0)
+        return symmetric_power(self.gibbs_cov, -1.0)
 
     @cached_property
     def _inverse(self) -> Array:
-        return _power(self.matrix, -1.0)
+        return symmetric_power(self.matrix, -1.0)
 
     def potential(self, y: ArrayLike) -> Array:
         """-log of the Gibbs density, at points `[..., d]`; result `[...]`."""
@@ -95,6 +96,11 @@ class GaussianFactorization:
     def sample(self, n: int, *, key: jax.Array) -> Array:
         """`n` draws of ρ as images of Gibbs draws, `[n, d]`."""
         return self.transport(self.sample_gibbs(n, key=key))
+
+    @property
+    def variance(self) -> float:
+        """Trace of the covariance of ρ."""
+        return float(np.trace(self.cov))
 
     @cached_property
     def residual(self) -> float:
@@ -128,11 +134,6 @@ def load_gaussian(path: str | Path) -> tuple[GaussianFactorization, dict[str, st
     return GaussianFactorization("conjugate" if name == "conjugate" else "moment", **arrays), provenance
 
 
-def _power(matrix: Array, exponent: float) -> Array:
-    values, vectors = np.linalg.eigh(matrix)
-    return (vectors * values**exponent) @ vectors.T
-
-
 def _check_moments(mean: ArrayLike, cov: ArrayLike) -> tuple[Array, Array]:
     mean, cov = np.asarray(mean, dtype=np.float64), np.asarray(cov, dtype=np.float64)
     if mean.ndim != 1 or not mean.size:
@@ -146,10 +147,12 @@ def _check_moments(mean: ArrayLike, cov: ArrayLike) -> tuple[Array, Array]:
     if asymmetry > 1e-12 * np.abs(cov).max():
         raise ValueError(f"cov: not symmetric, |cov - covᵀ| reaches {asymmetry:.3g}")
     cov = (cov + cov.T) / 2
-    smallest, largest = np.linalg.eigvalsh(cov)[[0, -1]]
+    # Of the correlations: coordinates may differ in scale by any factor.
+    smallest, largest = correlation_range(cov)
     if not smallest > mean.size * np.finfo(np.float64).eps * largest:
         raise ValueError(
-            f"cov: not positive definite to working precision, eigenvalues from {smallest:.3g} to {largest:.3g}"
+            "cov: not positive definite to working precision, its correlations have eigenvalues from "
+            f"{smallest:.3g} to {largest:.3g}"
         )
     return mean, cov
 
@@ -175,11 +178,11 @@ def fit_gaussian(
     check_factorization(factorization)
     mean, cov = _check_moments(mean, cov)
     if factorization == "conjugate":
-        root = _power(cov, 1 / 3)
+        root = symmetric_power(cov, 1 / 3)
         gibbs_mean = np.linalg.solve(np.eye(mean.size) + root, mean)
         return GaussianFactorization("conjugate", gibbs_mean, root, root, mean, cov, np.zeros_like(mean))
     check_centred(float(np.abs(mean).max()), float(np.sqrt(np.diag(cov).max())), center=center)
-    return GaussianFactorization("moment", np.zeros_like(mean), _power(cov, -1.0), cov, mean, cov, mean)
+    return GaussianFactorization("moment", np.zeros_like(mean), symmetric_power(cov, -1.0), cov, mean, cov, mean)
 
 
 def check_centred(mean: float, std: float, *, center: bool) -> None:

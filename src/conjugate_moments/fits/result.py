@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 
 from conjugate_moments import _random
 from conjugate_moments._files import write_arrays
+from conjugate_moments._matrices import symmetric_power as power
 from conjugate_moments.conjugates.base import ConjugateSolution, best_start
+from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.conjugates.selection import conjugate_solver
-from conjugate_moments.potentials.base import gradients, values
+from conjugate_moments.potentials.base import Potential, gradients, values
 from conjugate_moments.potentials.icnn import InputConvexNetwork
 from conjugate_moments.samplers.grid import GridDistribution, grid_distribution
 from conjugate_moments.samplers.mala import sample
-from conjugate_moments.settings import TrainingSettings
+from conjugate_moments.settings import PeerSettings, TrainingSettings
 
 Array = NDArray[np.floating]
 
@@ -59,8 +61,8 @@ class FitResult(ABC):
     """A law as the image of a source measure under the gradient of a convex function, known from samples. Float32.
 
     Args:
-      network: the potential; w for "cmfgen", u for "moment", and the Brenier potential from ρ to the Gaussian for
-        "monge".
+      network: the potential; w for "cmfgen", u for "moment", the Brenier potential from ρ to the source for "monge",
+        and from the source to ρ for "w2dual".
       settings: of the training.
       mean: of the data, `[d]`.
       cov: of the data, `[d, d]`.
@@ -69,13 +71,20 @@ class FitResult(ABC):
     """
 
     method: ClassVar[str]
+    settings_type: ClassVar[type[TrainingSettings | PeerSettings]] = TrainingSettings
 
-    network: InputConvexNetwork
-    settings: TrainingSettings
+    network: Potential
+    settings: TrainingSettings | PeerSettings
     mean: Array
     cov: Array
     anchors: Array
     trace: Mapping[str, NDArray]
+
+    @staticmethod
+    def blank(settings: Any, dim: int) -> Potential:
+        """A network in dimension `dim` with the structure, but not the numbers, of one that was fitted."""
+        start = {"widths": settings.widths, "smoothing": settings.smoothing, "key": jax.random.key(0)}
+        return InputConvexNetwork.initial(np.zeros(dim), np.eye(dim), **start)
 
     @property
     def dim(self) -> int:
@@ -125,7 +134,11 @@ class FitResult(ABC):
     def solve(self, x: ArrayLike) -> ConjugateSolution:
         """Solve ∇(potential)(y) = x for each row of `x` `[n, d]`: points, residuals, steps and status."""
         x = jnp.asarray(x, jnp.float32)
-        solver = conjugate_solver(self.dim, tolerance=self.settings.tolerance, max_steps=self.settings.conjugate_steps)
+        settings = self.settings
+        solver = RelativeConjugate.of_spread(
+            conjugate_solver(self.dim, tolerance=settings.tolerance, max_steps=settings.conjugate_steps),
+            np.std(self._images, axis=0),
+        )
         pieces = [self._solve(solver, piece) for piece in _pieces(x)]
         whole = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[: len(x)], *pieces)
         return whole
@@ -278,7 +291,7 @@ class MomentFit(FitResult):
     @cached_property
     def _anchors(self) -> jax.Array:
         # Of P_u: conjugate solves start there.
-        return jnp.asarray((self.anchors - self.mean) @ np.linalg.inv(self.cov), jnp.float32)
+        return jnp.asarray((self.anchors - self.mean) @ power(self.cov, -1), jnp.float32)
 
     def draw(self, n: int, *, key: jax.Array) -> tuple[Array, GibbsStatus]:
         """`n` draws of P_u, `[n, d]`, with their status."""
@@ -296,19 +309,17 @@ class MomentFit(FitResult):
         return self._sources.astype(np.float64).mean(axis=0)
 
 
-def power(matrix: Array, exponent: float) -> Array:
-    """Power of a symmetric positive definite matrix, `[d, d]`."""
-    eigenvalues, vectors = np.linalg.eigh(matrix)
-    return (vectors * eigenvalues**exponent) @ vectors.T
-
-
 def gaussian_map(cov: Array, target: Array) -> Array:
     """The symmetric positive A with A cov A = target: the Monge map between centred Gaussians, `[d, d]`."""
     root, inverse = power(cov, 1 / 2), power(cov, -1 / 2)
     return inverse @ power(root @ target @ root, 1 / 2) @ inverse
 
 
-FITS: dict[str, type[FitResult]] = {kind.method: kind for kind in (ConjugateFit, MongeFit, MomentFit)}
+def fit_types() -> dict[str, type[FitResult]]:
+    """What each method's fit is."""
+    from conjugate_moments.fits.w2dual import W2DualFit  # which imports this module
+
+    return {kind.method: kind for kind in (ConjugateFit, MongeFit, MomentFit, W2DualFit)}
 
 
 def load(path: str | Path) -> FitResult:
@@ -319,19 +330,13 @@ def load(path: str | Path) -> FitResult:
     """
     with np.load(path, allow_pickle=False) as stored:
         arrays = dict(stored)
-    if "method" not in arrays or str(arrays["method"]) not in FITS:
+    kind = fit_types().get(str(arrays.get("method")))
+    if kind is None:
         raise ValueError(f"path: {path} does not hold a trained fit")
-    settings = TrainingSettings.from_dict(json.loads(str(arrays["settings"])))
-    dim = len(arrays["mean"])
-    skeleton = jax.eval_shape(
-        lambda key: InputConvexNetwork.initial(
-            np.zeros(dim), np.eye(dim), widths=settings.widths, smoothing=settings.smoothing, key=key
-        ),
-        jax.random.key(0),
-    )
+    settings = kind.settings_type.from_dict(json.loads(str(arrays["settings"])))
+    skeleton = jax.eval_shape(lambda: kind.blank(settings, len(arrays["mean"])))
     leaves = [jnp.asarray(arrays[f"leaf{i}"]) for i in range(len(jax.tree.leaves(skeleton)))]
     network = jax.tree.unflatten(jax.tree.structure(skeleton), leaves)
     trace = {name.removeprefix("trace_"): values for name, values in arrays.items() if name.startswith("trace_")}
     common = network, settings, arrays["mean"], arrays["cov"], arrays["anchors"], trace
-    kind = FITS[str(arrays["method"])]
-    return kind(*common, arrays.get("source")) if kind is MongeFit else kind(*common)
+    return kind(*common, arrays.get("source")) if issubclass(kind, MongeFit) else kind(*common)

@@ -21,17 +21,18 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from conjugate_moments.conjugates.base import Conjugate, best_start
+from conjugate_moments.conjugates.base import best_start
+from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.conjugates.selection import conjugate_solver
+from conjugate_moments.fits._check import check_reach, check_samples, mean_and_cov
 from conjugate_moments.fits._training import train
 from conjugate_moments.fits.result import ANCHORS, ConjugateFit, FitResult, MomentFit, MongeFit, gaussian_map, power
 from conjugate_moments.potentials.base import gradients, values
 from conjugate_moments.potentials.icnn import InputConvexNetwork
 from conjugate_moments.samplers.mala import initial_state, mala_step, refresh
-from conjugate_moments.settings import METHODS, TrainingSettings
+from conjugate_moments.settings import METHODS, PeerSettings, TrainingSettings
 
 GAIN = 0.05  # of the step size of the chains towards its acceptance, at every move
-FEWEST = 10  # data points for each dimension
 
 
 class Given(NamedTuple):
@@ -72,7 +73,8 @@ class _Update:
     @property
     def optimiser(self) -> optax.GradientTransformation:
         schedule = optax.cosine_decay_schedule(self.settings.learning_rate, self.settings.steps)
-        return optax.adam(schedule, b1=0.5, b2=0.9)
+        # Gradients are as large as w, σ^{4/3} at standard deviation σ: Adam's own eps would stop small ones.
+        return optax.adam(schedule, b1=0.5, b2=0.9, eps=1e-20)
 
     def __call__(
         self, carry: Carry, up: jax.Array, down: jax.Array, used: jax.Array
@@ -95,11 +97,11 @@ class _Cmfgen:
     """One step of CMFGen: move the chains on the present P_w, map them, and compare with data."""
 
     settings: TrainingSettings
-    solver: Conjugate
+    solver: RelativeConjugate
 
     def __call__(self, carry: Carry, given: Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
         key_data, key_moves = jax.random.split(key)
-        y = _batch(given.data, self.settings.batch, key_data)
+        y = draw_rows(given.data, self.settings.batch, key_data)
         chains = refresh(carry.network, carry.chains)
         for move in range(self.settings.moves):
             key_move = jax.random.fold_in(key_moves, move)
@@ -122,15 +124,15 @@ class _Monge:
     """One step of the Monge map: the same with a source measure that stays as it is."""
 
     settings: TrainingSettings
-    solver: Conjugate
+    solver: RelativeConjugate
 
     def __call__(self, carry: Carry, given: Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
         key_data, key_source = jax.random.split(key)
-        y = _batch(given.data, self.settings.batch, key_data)
+        y = draw_rows(given.data, self.settings.batch, key_data)
         if given.source is None:
             x = given.source_mean + jax.random.normal(key_source, y.shape) @ given.root
         else:
-            x = _batch(given.source, self.settings.batch, key_source)
+            x = draw_rows(given.source, self.settings.batch, key_source)
         found = self.solver.solve(carry.network, x, given.mean + (x - given.source_mean) @ given.source_map)
         network, optimiser, loss = _Update(self.settings)(carry, y, found.point, found.converged)
         return Carry(network, optimiser, None, None), {
@@ -145,7 +147,7 @@ class _Moment:
     """One step of the moment measure: chains on P_u against ∇u* of centred data."""
 
     settings: TrainingSettings
-    solver: Conjugate
+    solver: RelativeConjugate
 
     def __call__(self, carry: Carry, given: Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
         key_data, key_moves = jax.random.split(key)
@@ -165,7 +167,8 @@ class _Moment:
         }
 
 
-def _batch(data: jax.Array, size: int, key: jax.Array) -> jax.Array:
+def draw_rows(data: jax.Array, size: int, key: jax.Array) -> jax.Array:
+    """`size` rows of `data` `[n, d]`, with replacement."""
     return data[jax.random.randint(key, (size,), 0, len(data))]
 
 
@@ -181,8 +184,12 @@ def fit_samples(
 ) -> FitResult:
     """Fit a convex potential to samples of a law.
 
+    Every row counts: each step draws its batch from all of them, with replacement, and moments are of all. Beside the
+    data in float64 memory holds one float32 copy, and one image of each row for "moment": 4 bytes a number each.
+
     Args:
-      data: independent draws of ρ, `[n, d]`, n at least ten times d.
+      data: independent draws of ρ, `[n, d]`, n at least ten times d: any real numbers, see `check_samples`. Columns may
+        differ in scale by any factor.
       key: of the whole fit.
       settings: of the training; None for the defaults.
       method: "cmfgen" (ρ = ∇w*♯P_w), "monge" (the Monge map from N(mean, cov) to ρ, the "generative ICNN") or
@@ -192,8 +199,9 @@ def fit_samples(
       checkpoint: file that a fit which was interrupted is resumed from, bit for bit; None for none.
 
     Raises:
-      ValueError: for data that are not a finite `[n, d]` with n at least ten times d, have a singular covariance, or
-        an unknown method, or a source that is not finite draws of the same dimension or not for "monge".
+      ValueError: for data that `check_samples` refuses or, for "cmfgen", that lie far from 0; an unknown method; a
+        source that it refuses, of another dimension, or not for "monge".
+      DivergedError: if the training went astray; it holds the trace so far.
     """
     if method not in METHODS:
         raise ValueError(f"method: found {method!r}, allowed: {', '.join(map(repr, METHODS))}")
@@ -215,36 +223,12 @@ def fit_samples(
         name=method,
         progress=progress,
         checkpoint=checkpoint,
-        fingerprint=_fingerprint(array, given_source, settings, method, key),
+        fingerprint=fingerprint(array, given_source, settings, method, key),
     )
-    common = carry.network, settings, *_mean_and_cov(array), array[:ANCHORS].astype(np.float32), trace
+    common = carry.network, settings, *mean_and_cov(array), array[:ANCHORS].astype(np.float32), trace
     if method == "monge":
         return MongeFit(*common, None if given_source is None else given_source.astype(np.float32))
     return (ConjugateFit if method == "cmfgen" else MomentFit)(*common)
-
-
-def check_samples(name: str, data: ArrayLike) -> np.ndarray:
-    """The samples in float64.
-
-    Raises:
-      ValueError: naming what is wrong with them.
-    """
-    array = np.asarray(data, dtype=np.float64)
-    if array.ndim != 2 or not array.size:
-        raise ValueError(f"{name}: found shape {list(array.shape)}, allowed: a non-empty [n, d]")
-    n, d = array.shape
-    if not np.all(np.isfinite(array)):
-        raise ValueError(f"{name}: found {int(np.sum(~np.isfinite(array)))} NaN or infinite entries, allowed: none")
-    if n < FEWEST * d:
-        raise ValueError(f"{name}: found {n} points in dimension {d}, allowed: at least {FEWEST * d}")
-    cov = np.cov(array, rowvar=False).reshape(d, d)
-    smallest, largest = np.linalg.eigvalsh(cov)[[0, -1]]
-    if not smallest > 1e-10 * largest:
-        raise ValueError(
-            f"{name}: found a covariance with eigenvalues from {smallest:.3g} to {largest:.3g}, allowed: data that "
-            "span all dimensions (drop or combine constant and dependent columns)"
-        )
-    return array
 
 
 class _Start(NamedTuple):
@@ -255,33 +239,29 @@ class _Start(NamedTuple):
     given: Given
 
 
-def _mean_and_cov(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return samples.mean(axis=0), np.cov(samples, rowvar=False).reshape(samples.shape[1], samples.shape[1])
-
-
 def _start(
     method: str, data: np.ndarray, source: np.ndarray | None, settings: TrainingSettings, key: jax.Array
 ) -> _Start:
-    (mean, cov), dim = _mean_and_cov(data), data.shape[1]
-    solver = conjugate_solver(dim, tolerance=settings.tolerance, max_steps=settings.conjugate_steps)
+    (mean, cov), dim = mean_and_cov(data), data.shape[1]
     # The law of the network's arguments, and mean and derivative of its gradient, for the data's Gaussian.
     arguments = mean, cov
     if method == "cmfgen":
         source_cov = power(cov, 1 / 3)
         source_mean, curvature = np.linalg.solve(np.eye(dim) + source_cov, mean), power(cov, -1 / 3)
+        check_reach("data", mean, source_mean, cov, source_cov)
     elif method == "monge":
-        source_mean, source_cov = (mean, cov) if source is None else _mean_and_cov(source)
-        curvature = gaussian_map(cov, source_cov)
+        source_mean, source_cov = (mean, cov) if source is None else mean_and_cov(source)
+        curvature = np.eye(dim) if source is None else gaussian_map(cov, source_cov)
     else:
-        source_mean, source_cov, curvature = np.zeros(dim), np.linalg.inv(cov), cov
+        source_mean, source_cov, curvature = np.zeros(dim), power(cov, -1), cov
         arguments = source_mean, source_cov
     given = Given(
-        _single(data),
-        _single(mean),
-        _single(power(source_cov, 1 / 2)),
-        None if source is None else _single(source),
-        _single(source_mean),
-        _single(np.linalg.inv(curvature)),
+        single(data),
+        single(mean),
+        single(power(source_cov, 1 / 2)),
+        None if source is None else single(source),
+        single(source_mean),
+        single(np.linalg.inv(curvature)),
     )
     network = InputConvexNetwork.near(
         *arguments,
@@ -292,6 +272,9 @@ def _start(
         quadratic=settings.quadratic,
         slope=settings.slope,
         key=jax.random.fold_in(key, 0),
+    )
+    solver = RelativeConjugate.of_spread(
+        conjugate_solver(dim, tolerance=settings.tolerance, max_steps=settings.conjugate_steps), network.frame.spread
     )
     optimiser = _Update(settings).optimiser.init(network)  # pyright: ignore[reportArgumentType]
     rows = jax.random.choice(jax.random.fold_in(key, 1), len(data), (settings.batch,))
@@ -306,17 +289,18 @@ def _start(
     return _Start(_Moment(settings, solver), Carry(network, optimiser, chains, images), given)
 
 
-def _single(array: np.ndarray) -> jax.Array:
+def single(array: np.ndarray) -> jax.Array:
+    """The array in float32, on the device."""
     return jnp.asarray(array, jnp.float32)
 
 
-def _fingerprint(
-    data: np.ndarray, source: np.ndarray | None, settings: TrainingSettings, method: str, key: jax.Array
+def fingerprint(
+    data: np.ndarray, source: np.ndarray | None, settings: TrainingSettings | PeerSettings, method: str, key: jax.Array
 ) -> str:
     """Of everything that determines a fit."""
     parts: Mapping[str, Any] = {"settings": settings.to_dict(), "method": method}
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     for array in (data, source):
-        digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+        digest.update(b"" if array is None else np.ascontiguousarray(array).data)
     digest.update(np.asarray(jax.random.key_data(key)).tobytes())
     return digest.hexdigest()

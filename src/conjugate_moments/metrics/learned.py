@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from conjugate_moments.fits.gaussian import GaussianFactorization
 from conjugate_moments.fits.truths import Truth
 from conjugate_moments.measures.planar import PlanarLaw
+from conjugate_moments.metrics.moments import Moments, cov_error, gibbs_moments, mean_error
 from conjugate_moments.metrics.records import Score, over_seeds, refuse
 from conjugate_moments.metrics.transport import gibbs_distance, matched_w2, sinkhorn_divergence
 from conjugate_moments.metrics.uvp import l2_uvp
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.floating]
 
 LARGEST_UNCONVERGED = 0.01  # share of rows that may be left out of a score; beyond, the fit is refused
+TRUTH_METRICS = ("uvp", "uvp_inverse", "gibbs", "gibbs_mean", "gibbs_cov", "unconverged", "mixed")
 LINES, POINTS_PER_LINE = 17, 65  # of the warped grid, in each direction
 
 
@@ -98,6 +100,9 @@ def truth_scores(
 ) -> dict[str, float]:
     """Errors of a fit's maps on draws of the true Gibbs measure, in per cent, and of its Gibbs factor.
 
+    Where ρ is Gaussian, and so is its P_w = N(a, S), `gibbs_mean` and `gibbs_cov` are the errors of the first two
+    moments of the fitted factor: |mean − a| over the root of the trace of S, and |covariance − S| over |S|.
+
     Args:
       truth: the law, with its exact potential.
       fit: of samples of it.
@@ -109,20 +114,40 @@ def truth_scores(
 
     x = truth.sample_gibbs(n, key=jax.random.fold_in(key, 0))
     y = truth.transport(x)
-    found = fit.transport(x)
-    known = ~np.isnan(found).any(axis=1)
+    found, back = fit.transport(x), fit.inverse_transport(y)
+    # One of the two maps is a conjugate, which may be missing.
+    known = ~np.isnan(found).any(axis=1) & ~np.isnan(back).any(axis=1)
     unconverged = 1 - float(known.mean())
-    names = ("uvp", "uvp_inverse", "gibbs", "unconverged", "mixed")
+    scores = {**dict.fromkeys(TRUTH_METRICS, np.nan), "unconverged": unconverged}
     if unconverged > LARGEST_UNCONVERGED:
-        return dict(zip(names, (np.nan, np.nan, np.nan, unconverged, np.nan), strict=True))
+        return scores
     spread = float(x.var(axis=0).sum())
-    uvp = l2_uvp(found[known], y[known], truth.variance).value
-    inverse = l2_uvp(fit.inverse_transport(y), x, spread).value
+    scores["uvp"] = l2_uvp(found[known], y[known], truth.variance).value
+    scores["uvp_inverse"] = l2_uvp(back[known], x[known], spread).value
     if given_source:
-        return dict(zip(names, (uvp, inverse, np.nan, unconverged, np.nan), strict=True))
+        return scores
     drawn = generate(fit, n, key=jax.random.fold_in(key, 1))
-    distance = gibbs_distance(drawn.source, x, key=jax.random.fold_in(key, 2)).value / np.sqrt(spread)
-    return dict(zip(names, (uvp, inverse, distance, unconverged, float(drawn.mixed)), strict=True))
+    distance = gibbs_distance(drawn.source, x, key=jax.random.fold_in(key, 2)).value
+    scores |= {"gibbs": float(distance / np.sqrt(spread)), "mixed": float(drawn.mixed)}
+    if isinstance(truth, GaussianFactorization):
+        scores |= _gibbs_errors(truth, fit, drawn.source)
+    return scores
+
+
+def _gibbs_errors(
+    truth: GaussianFactorization, fit: FitResult | GaussianFactorization, source: Array
+) -> dict[str, float]:
+    """Errors of the moments of the fitted factor, from draws of it `[n, d]` and the slopes of its potential there."""
+    if isinstance(fit, GaussianFactorization):
+        found = Moments(fit.gibbs_mean.astype(np.float64), fit.gibbs_cov.astype(np.float64))
+    else:
+        from conjugate_moments.potentials.base import gradients
+
+        found = gibbs_moments(source, np.asarray(gradients(fit.network, source)))
+    return {
+        "gibbs_mean": mean_error(found, truth.gibbs_mean, truth.gibbs_cov),
+        "gibbs_cov": cov_error(found, truth.gibbs_mean, truth.gibbs_cov),
+    }
 
 
 def over_fits(

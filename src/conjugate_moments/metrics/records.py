@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -88,6 +88,12 @@ def write_rows(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[
     writer.writerow(header)
     writer.writerows([_cell(value) for value in row] for row in rows)
     write_text(path, text.getvalue())
+
+
+def write_trace(path: str | Path, trace: Mapping[str, Sequence[float] | NDArray], *, comment: str) -> None:
+    """Write the scalars of a training, `[steps]` each, as CSV with one row per step; no row for an empty trace."""
+    steps = range(1, 1 + len(next(iter(trace.values()), ())))
+    write_rows(path, ["step", *trace], zip(steps, *trace.values(), strict=True), comment=comment)
 
 
 def read_rows(path: str | Path) -> list[dict[str, str]]:

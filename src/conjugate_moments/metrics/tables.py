@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SOURCES = {"moment": "P_u", "conjugate": "P_w"}
-LEARNED = {"affine": "affine", "cmfgen": "CMFGen", "monge": "Monge", "moment": "moment"}
+LEARNED = {"affine": "affine", "cmfgen": "CMFGen", "monge": "Monge", "moment": "moment", "w2dual": "W2 dual"}
 FITTED = ("planar", "truth")  # experiments that compare methods rather than factorisations
 REFUSED = "not converged"
 ABSENT = "–"
@@ -76,6 +76,8 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("uvp", "L²-UVP of the map, %", r"$L^2$-UVP of the map, \\%"),
         Column("uvp_inverse", "L²-UVP of its inverse, %", r"$L^2$-UVP of its inverse, \\%"),
         Column("gibbs", "sliced W2 of P_w", "sliced $W_2$ of $P_w$"),
+        Column("gibbs_mean", "error of the mean of P_w", "error of the mean of $P_w$"),
+        Column("gibbs_cov", "error of its covariance", "error of its covariance"),
         Column("unconverged", "unconverged", "unconverged"),
         Column("mixed", "mixed", "mixed"),
     ),
@@ -128,7 +130,7 @@ def latex_table(experiment: str, scores: Sequence[Score], labels: Mapping[str, s
     headings = ["law", _heading(experiment, "source $P$"), *(column.latex for column in COLUMNS[experiment])]
     rows = [
         [
-            _escape(labels[dataset]),
+            escape(labels[dataset]),
             LEARNED[method] if experiment in FITTED else f"${SOURCES[method]}$",
             *(_latex(found[c.metric], c) for c in COLUMNS[experiment]),
         ]
@@ -182,7 +184,7 @@ def _rounded(value: float, column: Column) -> str:
     return f"{value:.0f}" if column.whole else f"{value:.3g}"
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Plain text for LaTeX."""
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     return "".join(special.get(letter, f"\\{letter}" if letter in "&%#_{}" else letter) for letter in text)

@@ -12,6 +12,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from conjugate_moments._matrices import correlation_range
+
 
 class Potential(ABC):
     """A convex function w on R^d: a frozen dataclass registered as a JAX pytree, convex for every value of its leaves.
@@ -115,13 +117,11 @@ def check_gaussian(mean: ArrayLike, cov: ArrayLike) -> tuple[np.ndarray, np.ndar
     if asymmetry > 1e-5 * np.abs(cov).max():
         raise ValueError(f"cov: expected a symmetric matrix, |cov - covᵀ| reaches {asymmetry:.3g}")
     cov = (cov + cov.T) / 2
-    smallest, largest = np.linalg.eigvalsh(cov)[[0, -1]]
+    # Of the correlations: coordinates may differ in scale by any factor.
+    smallest, largest = correlation_range(cov)
     if not smallest > mean.size * np.finfo(np.float64).eps * largest:
-        raise ValueError(f"cov: expected a positive definite matrix, eigenvalues from {smallest:.3g} to {largest:.3g}")
+        raise ValueError(
+            f"cov: expected a positive definite matrix, its correlations have eigenvalues from {smallest:.3g} to "
+            f"{largest:.3g}"
+        )
     return mean, cov
-
-
-def symmetric_power(matrix: np.ndarray, exponent: float) -> np.ndarray:
-    """Power of a symmetric positive definite matrix `[d, d]`, by its eigenvalues."""
-    eigenvalues, vectors = np.linalg.eigh(matrix)
-    return (vectors * eigenvalues**exponent) @ vectors.T

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,36 +13,47 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from conjugate_moments.potentials.base import (
-    Potential,
-    check_gaussian,
-    common_dtype,
-    gradients,
-    hessians,
-    symmetric_power,
-)
+from conjugate_moments._matrices import symmetric_power
+from conjugate_moments.potentials.base import Potential, check_gaussian, common_dtype, gradients, hessians
 
-FLOOR = 1e-3  # of the Gaussian closed form's least curvature: bounds the slope of ∇w* without binding a fit
+FLOOR = 1e-3  # of the Gaussian closed form's curvature: bounds the slope of ∇w* without binding a fit
 INITIAL_POINTS = 256  # Gaussian points over which the initial curvature is balanced, which needs no accuracy
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """The part of a network that is not trained: the affine frame of the data and two constants.
+    """The part of a network that is not trained: the affine frame of the data, and the units of the trained leaves.
 
-    The network sees t = (y − centre)/scale. No gradient reaches these leaves; a rule that moves leaves without a
-    gradient, such as weight decay, must leave `network.frame` out.
+    The network sees t = (y − centre)/scale. Scaling does not commute with the conjugate factorisation: where w is
+    |y|^p/p, the law c times as large has the potential c^{−p(p−1)/(p+1)} |y|^p/p, another power of c for every p. So no
+    rule scales the potential of standardised data back, and data are taken as they are. The leaves are standardised,
+    each by what the closed form of a Gaussian wants of it: at standard deviation σ, ∇w is of the order of σ^{1/3} and w
+    of σ^{4/3}. One learning rate then suits data of every scale.
+
+    No gradient reaches these leaves; a rule that moves leaves without a gradient, such as weight decay, must leave
+    `network.frame` out.
 
     Args:
       centre: mean of the data, `[d]`, in data units.
       scale: standard deviations of the data, `[d]`, in data units.
-      floor: least curvature of w with respect to t, positive scalar.
+      origin: where w is 0, about which P_w lies, `[d]`: values there are small differences of large ones.
+      spread: standard deviations of ∇w over the data, s, `[d]`.
+      damping: min(1, 1/s), `[d]`: an error of ∇w moves P_w, whose covariance is about s², by s² as much, so that what
+        moves the slope at the origin has to go slowly where s > 1.
+      factor: units of the entries of F, `[d, d]`.
+      linear: units of the linear part, `[d]`.
+      floor: least curvature of w with respect to each t_i, positive, `[d]`.
       gain: factor of the units' part, positive scalar.
     """
 
     centre: Array
     scale: Array
+    origin: Array
+    spread: Array
+    damping: Array
+    factor: Array
+    linear: Array
     floor: Array
     gain: Array
 
@@ -49,20 +61,21 @@ class Frame:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class InputConvexNetwork(Potential):
-    """w(y) = ½‖F t‖² + ½ floor ‖t‖² + ⟨linear, t⟩ + gain · mean_j softplus(output)_j z_j, with t = (y − centre)/scale.
+    """w(y) = ½‖F(t − c)‖² + ½ Σ floor (t − c)² + ⟨linear, t⟩ + gain · u(t) up to a constant, t = (y − centre)/scale.
 
-    z is the last of the layers z_1 = σ(A_1 t + b_1), z_{k+1} = σ(W_k z_k + A_{k+1} t + b_{k+1}), with
-    W_k = softplus(mixing_k)/width and σ(s) = (s + √(s² + 4β²))/2, β the smoothing: smooth, convex and increasing. So w
-    is strongly convex and smooth for every value of the leaves, and a function of y in data units; the frame is part
-    of the model, not a change of the data. Input convex layers of Amos, Xu & Kolter 2017, with a quadratic part as in
-    Vesseron & Cuturi 2024.
+    F and linear are in the units of the frame, w is 0 at its origin o, and c = (1 − damping²) o. u is
+    mean_j softplus(output)_j z_j less its tangent at the origin, so that units do not move P_w. z is the last
+    of the layers z_1 = σ(A_1 t + b_1), z_{k+1} = σ(W_k z_k + A_{k+1} t + b_{k+1}), with W_k = softplus(mixing_k)/width
+    and σ(s) = (s + √(s² + 4β²))/2, β the smoothing: smooth, convex and increasing. So w is strongly convex and smooth
+    for every value of the leaves, and a function of y in data units; the frame is part of the model, not a change of
+    the data. Input convex layers of Amos, Xu & Kolter 2017, with a quadratic part as in Vesseron & Cuturi 2024.
 
     Build it with `initial`. The trained leaves are all but those of `frame`.
 
     Args:
       frame: the fixed part.
-      factor: F, `[d, d]`.
-      linear: `[d]`.
+      factor: F in units of `frame.factor`, `[d, d]`.
+      linear: in units of `frame.linear`, `[d]`.
       inputs: A_k, `[h_k, d]` each.
       biases: b_k, `[h_k]` each.
       mixing: raw W_k, `[h_{k+1}, h_k]` each; one fewer than `inputs`.
@@ -156,11 +169,17 @@ class InputConvexNetwork(Potential):
         dtype = common_dtype(mean, cov)
         mean, cov = check_gaussian(mean, cov)
         slope_mean, curvature = check_gaussian(slope_mean, curvature)
-        scale = np.sqrt(np.diag(cov))
+        scale, spread = np.sqrt(np.diag(cov)), np.sqrt(np.diag(curvature @ cov @ curvature))
+        damping = np.minimum(1, 1 / spread)
         matrix = curvature * np.outer(scale, scale)
+        root = np.sqrt(np.diag(matrix))
+        # An entry of FᵀF that mixes a stiff coordinate with a soft one must be small against the soft one.
+        units = np.minimum(root[:, None], root**2 / root[:, None])
+        matrix = matrix / root[:, None] / root
         floor = FLOOR * float(np.linalg.eigvalsh(matrix)[0])
-        factor = symmetric_power(quadratic**2 * matrix - floor * np.eye(mean.size), 1 / 2)
-        frame = Frame(*(jnp.asarray(leaf, dtype) for leaf in (mean, scale, floor, 1.0)))
+        factor = symmetric_power(quadratic**2 * matrix - floor * np.eye(mean.size), 1 / 2) * root / units
+        fixed = mean, scale, slope_mean, spread, damping, units, spread * scale * damping, floor * root**2, 1.0
+        frame = Frame(*(jnp.asarray(leaf, dtype) for leaf in fixed))
         dim, layers = mean.size, len(widths)
         above = zip(widths[1:], widths[:-1], strict=True)
         shapes = (
@@ -193,12 +212,35 @@ class InputConvexNetwork(Potential):
     def value(self, x: Array) -> Array:
         """w at one point `[d]`."""
         frame = self._fixed()
-        t = (x - frame.centre) / frame.scale
-        z = _unit(self.inputs[0] @ t + self.biases[0], self.smoothing)
+        step = (x - frame.origin) / frame.scale
+        arguments, slope = self._at_origin(frame)
+        # Differences to the origin all along: on P_w, w itself may be a million times smaller than its parts.
+        rise = self.inputs[0] @ step
+        for raw, A, s in zip(self.mixing, self.inputs[1:], arguments, strict=False):
+            rise = _mean_weights(raw) @ _unit_rise(s, rise, self.smoothing) + A @ step
+        units = _mean_weights(self.output) @ _unit_rise(arguments[-1], rise, self.smoothing) - slope @ step
+        origin = (frame.origin - frame.centre) / frame.scale
+        F, middle = frame.factor * self.factor, frame.damping**2 * origin + step / 2
+        quadratic = jnp.sum((F @ step) * (F @ middle)) + jnp.sum(frame.floor * step * middle)
+        return quadratic + (frame.linear * self.linear) @ step + frame.gain * units
+
+    def _at_origin(self, frame: Frame) -> tuple[list[Array], Array]:
+        """Arguments of every layer at the origin, `[h_k]` each, and the slope of the last one's mean, `[d]`."""
+        origin = (frame.origin - frame.centre) / frame.scale
+        arguments = [self.inputs[0] @ origin + self.biases[0]]
         for raw, A, b in zip(self.mixing, self.inputs[1:], self.biases[1:], strict=True):
-            z = _unit(_mean_weights(raw) @ z + A @ t + b, self.smoothing)
-        quadratic = jnp.sum((self.factor @ t) ** 2) / 2 + frame.floor * jnp.sum(t**2) / 2
-        return quadratic + self.linear @ t + frame.gain * (_mean_weights(self.output) @ z)
+            arguments.append(_mean_weights(raw) @ _unit(arguments[-1], self.smoothing) + A @ origin + b)
+        weight = _mean_weights(self.output) * _unit_slope(arguments[-1], self.smoothing)
+        slope = weight @ self.inputs[-1]
+        for raw, A, s in zip(self.mixing[::-1], self.inputs[-2::-1], arguments[-2::-1], strict=True):
+            weight = (weight @ _mean_weights(raw)) * _unit_slope(s, self.smoothing)
+            slope += weight @ A
+        return arguments, slope
+
+    def _quadratic(self, frame: Frame) -> Array:
+        """Matrix of the quadratic part with respect to t, `[d, d]`."""
+        F = frame.factor * self.factor
+        return F.T @ F + jnp.diag(frame.floor)
 
     def hessian(self, x: Array) -> Array:
         """∇²w at one point `[d]`, as a sum of JᵀCJ with C ≥ 0 diagonal: positive semi-definite after rounding too.
@@ -206,7 +248,7 @@ class InputConvexNetwork(Potential):
         J_k is the derivative of the k-th layer's argument s_k by t, and C_k the derivative of w by z_k times σ''(s_k).
         """
         frame = self._fixed()
-        t = (x - frame.centre) / frame.scale
+        t = (x - frame.origin) / frame.scale + (frame.origin - frame.centre) / frame.scale
         s = self.inputs[0] @ t + self.biases[0]
         arguments, jacobians = [s], [self.inputs[0]]
         for raw, A, b in zip(self.mixing, self.inputs[1:], self.biases[1:], strict=True):
@@ -214,7 +256,7 @@ class InputConvexNetwork(Potential):
             jacobians.append(weights @ (_unit_slope(s, self.smoothing)[:, None] * jacobians[-1]) + A)
             s = weights @ _unit(s, self.smoothing) + A @ t + b
             arguments.append(s)
-        total = self.factor.T @ self.factor + frame.floor * jnp.eye(self.dim, dtype=t.dtype)
+        total = self._quadratic(frame)
         weight = frame.gain * _mean_weights(self.output)
         for k in reversed(range(1, len(arguments))):
             s, J = arguments[k], jacobians[k]
@@ -234,6 +276,20 @@ def _shared_gram(weights: Array, J: Array) -> Array:
 
 def _unit(s: Array, smoothing: float) -> Array:
     return (s + jnp.sqrt(s**2 + 4 * smoothing**2)) / 2
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _unit_rise(s: Array, step: Array, smoothing: float) -> Array:
+    """σ(s + step) − σ(s), to the relative accuracy of the step."""
+    roots = jnp.sqrt((s + step) ** 2 + 4 * smoothing**2) + jnp.sqrt(s**2 + 4 * smoothing**2)
+    return step * (1 + (2 * s + step) / roots) / 2
+
+
+@_unit_rise.defjvp
+def _unit_rise_derivative(smoothing: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (s, step), (ds, dstep) = primals, tangents
+    slope = _unit_slope(s + step, smoothing)
+    return _unit_rise(s, step, smoothing), slope * dstep + (slope - _unit_slope(s, smoothing)) * ds
 
 
 def _unit_slope(s: Array, smoothing: float) -> Array:
@@ -262,13 +318,12 @@ def _balanced(
 ) -> InputConvexNetwork:
     """The network with the gain and linear part that `near` promises, measured at `points` `[n, d]`."""
     matrices = hessians(network, points).mean(axis=0)
-    scale = network.frame.scale
-    t_quadratic = network.factor.T @ network.factor + network.frame.floor * jnp.eye(network.dim, dtype=points.dtype)
-    units = matrices - t_quadratic / scale[:, None] / scale
+    frame = network.frame
+    units = matrices - network._quadratic(frame) / frame.scale[:, None] / frame.scale
     gain = share * network.dim / jnp.sum(jnp.asarray(inverse, points.dtype) * units)
-    network = replace(network, frame=replace(network.frame, gain=gain.astype(points.dtype)))
+    network = replace(network, frame=replace(frame, gain=gain.astype(points.dtype)))
     missing = jnp.asarray(slope_mean, points.dtype) - gradients(network, points).mean(axis=0)
-    return replace(network, linear=missing * scale)
+    return replace(network, linear=missing * frame.scale / frame.linear)
 
 
 def _check_settings(widths: Sequence[int], smoothing: float, quadratic: float, slope: float) -> None:

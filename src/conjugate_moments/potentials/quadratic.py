@@ -10,7 +10,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from conjugate_moments.potentials.base import Potential, check_gaussian, common_dtype, symmetric_power
+from conjugate_moments._matrices import symmetric_power
+from conjugate_moments.potentials.base import Potential, check_gaussian, common_dtype
 
 
 @jax.tree_util.register_dataclass

@@ -1,0 +1,45 @@
+"""Symmetric positive definite matrices, to full accuracy whatever the scales of their coordinates."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]  # float64 throughout
+
+
+def correlations(matrix: Array) -> tuple[Array, Array]:
+    """The matrix `[d, d]` with its rows and columns scaled to a unit diagonal, and their scales `[d]`.
+
+    A diagonal that is not positive is left as it is: no positive definite matrix has one.
+    """
+    diagonal = np.diag(matrix)
+    scale = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    return matrix / scale[:, None] / scale, scale
+
+
+def correlation_range(matrix: Array) -> tuple[float, float]:
+    """Smallest and largest eigenvalue of the correlations: what decides whether a covariance is definite."""
+    eigenvalues = np.linalg.eigvalsh(correlations(matrix)[0])
+    return float(eigenvalues[0]), float(eigenvalues[-1])
+
+
+def symmetric_power(matrix: Array, exponent: float) -> Array:
+    """Power of a symmetric positive definite matrix, `[d, d]`.
+
+    From the Jacobi SVD of D K, where the matrix is D K Kᵀ D with K Kᵀ its correlations: eigenvalues as small as
+    1e-24 of the largest keep the relative accuracy of the correlations (Drmač & Veselić 2008), which those of `eigh`
+    lose at 1e-16.
+
+    Raises:
+      LinAlgError: if the matrix is not positive definite.
+    """
+    from scipy.linalg import lapack
+
+    correlation, scale = correlations(np.asarray(matrix, dtype=np.float64))
+    # The third kind of accuracy: of D K for a K of moderate condition number; the right vectors are not asked for.
+    factor = scale[:, None] * np.linalg.cholesky(correlation)
+    values, vectors, _, work, _, failed = lapack.dgejsv(factor, joba=2, jobv=3)  # pyright: ignore
+    if failed:
+        raise np.linalg.LinAlgError(f"symmetric_power: the Jacobi SVD failed with info {failed}")
+    return (vectors * (values * (work[0] / work[1])) ** (2 * exponent)) @ vectors.T

@@ -1,0 +1,67 @@
+"""Conjugates to a tolerance relative to the scale of the source, coordinate by coordinate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from conjugate_moments.conjugates.base import Conjugate, ConjugateSolution
+from conjugate_moments.conjugates.lbfgs import LBFGS
+from conjugate_moments.potentials.base import Potential, check_points
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class _Stretched(Potential):
+    """z ↦ w(z/unit): its gradient is ∇w/unit."""
+
+    potential: Potential
+    unit: Array
+
+    @property
+    def dim(self) -> int:
+        return self.potential.dim
+
+    def value(self, x: Array) -> Array:
+        return self.potential.value(x / self.unit)
+
+    def hessian(self, x: Array) -> Array:
+        return self.potential.hessian(x / self.unit) / self.unit[:, None] / self.unit
+
+
+@dataclass(frozen=True)
+class RelativeConjugate:
+    """A solver whose tolerance and residuals are on ‖(∇w(y) − x)/unit‖_∞.
+
+    An absolute one would ask too little of a source of standard deviation 0.01, and of one of 100 more than float32
+    holds. Units are powers of two, so that dividing by them rounds nothing: with units of 1 the solver is as it was.
+
+    Args:
+      solver: its tolerance has no unit any more.
+      unit: of each coordinate of the source, `[d]`.
+    """
+
+    solver: Conjugate
+    unit: tuple[float, ...]
+
+    @classmethod
+    def of_spread(cls, solver: Conjugate, spread: ArrayLike) -> RelativeConjugate:
+        """Units are the powers of two nearest to the source's standard deviations `spread`, `[d]`."""
+        return cls(solver, tuple(2.0 ** np.rint(np.log2(np.asarray(spread, dtype=np.float64)))))
+
+    def solve(self, potential: Potential, targets: ArrayLike, start: ArrayLike) -> ConjugateSolution:
+        """As `Conjugate.solve`; residuals are in the units."""
+        if all(unit == 1 for unit in self.unit):
+            return self.solver.solve(potential, targets, start)
+        targets, start = check_points(potential, targets, "targets"), check_points(potential, start, "start")
+        unit, solver = jnp.asarray(self.unit, targets.dtype), self.solver
+        if isinstance(solver, LBFGS) and solver.preconditioner is None:
+            # S in the place of (∇²w)⁻¹, and its diagonal in the place of S, is what the closed form of a Gaussian has.
+            solver = replace(solver, preconditioner=unit**4)
+        found = solver.solve(_Stretched(potential, unit), targets / unit, start * unit)
+        return replace(found, point=found.point / unit)

@@ -1,0 +1,111 @@
+"""The benchmarks run end to end at the smallest scale; what they measure is not judged here, how they count is."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conjugate_moments.metrics.records import read_rows
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+PROGRAMS = ("conjugate", "scaling", "fit")
+COLUMNS = {
+    "conjugate": {"law", "dim", "tolerance", "start", "method", "setting", "reached", "seconds", "ratio", "ratio_low"},
+    "scaling": {"dim", "batch", "widths", "status", "seconds", "seconds_low", "seconds_high", "conjugate_steps"},
+    "fit": {"method", "seed", "status", "uvp", "seconds", "seconds_with_compile", "ratio", "bound"},
+}
+# In one process, because each would spend seconds on its imports.
+DRIVER = """
+import importlib, sys
+for name in sys.argv[2:]:
+    importlib.import_module(name).main(["--smoke", f"{sys.argv[1]}/{name}.csv"])
+"""
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("benchmarks")
+    # Only compilation costs time at this scale, so it is kept from trying hard.
+    environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS), "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    command = [sys.executable, "-W", "error", "-c", DRIVER, str(folder), *PROGRAMS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def program(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_program_writes_what_it_promises(name, written):
+    rows = read_rows(written / f"{name}.csv")
+    assert rows
+    assert COLUMNS[name] <= set(rows[0])
+    assert (written / f"{name}.csv").read_text(encoding="utf-8").startswith("# provenance: ")
+    assert all(float(row["seconds"]) > 0 for row in rows)
+
+
+def test_a_method_that_failed_rows_has_no_ratio(written):
+    rows = read_rows(written / "conjugate.csv")
+    assert {row["method"] for row in rows} == {"newton", "ott_lbfgs", "adam"}
+    assert {row["start"] for row in rows} == {"target", "persistent"}
+    # The reference is the chosen solver, which converges here: Adam's 100 steps do not.
+    assert all(float(row["ratio"]) == 1 for row in rows if row["chosen"] == "True")
+    assert all((float(row["reached"]) == 1) == bool(row["ratio"]) for row in rows)
+    assert any(float(row["reached"]) < 1 for row in rows)
+
+
+@pytest.mark.parametrize("name", [*PROGRAMS, "samplers"])
+@pytest.mark.parametrize(("arguments", "said"), [((), "OUTPUT.csv"), (("out.txt",), "out.txt")])
+def test_bad_arguments_get_one_line(name, arguments, said, program, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        program(name).main(arguments)
+    assert stopped.value.code == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert said in lines[0]
+    assert f"usage: {name}.py" in lines[0]
+
+
+def test_exponents_of_a_power_law(program):
+    scaling = program("scaling")
+    cells = [
+        scaling.Cell(dim, batch, "8", scaling.MEASURED, 3e-6 * dim**1.5 * batch**0.75)
+        for dim in (2, 8, 32)
+        for batch in (16, 64)
+    ]
+    # A skipped cell has a prediction, not a measurement: it must not be fitted.
+    found = scaling.exponents([*cells, scaling.Cell(64, 64, "8", scaling.SKIPPED, 1.0)], "all")
+    assert [row.count for row in found] == [6, 6]
+    np.testing.assert_allclose([row.value for row in found], [1.5, 0.75], rtol=1e-12)
+    np.testing.assert_allclose([row.standard_error for row in found], 0, atol=1e-12)
+    assert scaling.exponents(cells[:3], "all") == []
+
+
+def test_a_peer_that_is_not_there_gives_a_lower_bound(program, monkeypatch):
+    fit = program("fit")
+    runs = {
+        "cmfgen": fit.Run(fit.REACHED, 0.9, 0.9, 100, 2.0, 5.0),
+        "slow": fit.Run(fit.GIVEN_UP, 3.0, 2.5, 900, 60.0, 80.0),
+        "there": fit.Run(fit.REACHED, 0.8, 0.8, 50, 1.0, 10.0),
+    }
+    monkeypatch.setattr(fit, "problem", lambda *_: None)
+    monkeypatch.setattr(fit.jax, "clear_caches", lambda: None)  # other tests need theirs
+    monkeypatch.setattr(fit, "methods", lambda _: {name: lambda *_, run=run: run for name, run in runs.items()})
+    rows = {row.method: row for row in fit.rows_of(0, fit.SMOKE, 60.0)}
+    assert (rows["slow"].ratio, rows["slow"].ratio_with_compile, rows["slow"].bound) == (30.0, 16.0, "lower")
+    assert (rows["there"].ratio, rows["there"].bound) == (0.5, "exact")
+    runs["cmfgen"] = fit.Run(fit.GIVEN_UP, 3.0, 3.0, 900, 60.0, 80.0)
+    assert all(np.isnan(row.ratio) and row.bound == "none" for row in fit.rows_of(0, fit.SMOKE, 60.0))
+
+
+def test_spread_gives_quartiles(program):
+    found = program("_shared").spread(np.asarray([1.0, 2.0, 3.0, 4.0, 5.0]))
+    assert (found.low, found.median, found.high) == (2.0, 3.0, 4.0)
