@@ -2,7 +2,9 @@
 
 The law is the rotated product, whose potential is known. CMFGen is given draws of it; `W2NeuralDual` is given draws of
 the true source P_w as well, an easier problem: only the map is left to learn. Both are scored on the same draws of the
-true P_w, at checkpoints outside the timed stretches, until the first that meets the goal.
+true P_w, at checkpoints outside the timed stretches, until the first that meets the goal. The peer runs in OTT's own
+loop at the settings of its tutorial, and at smaller ones, and as "w2dual_tuned" in the loop of this package, at what
+was found to be fast there on this very law.
 
 Usage: fit.py [--smoke] [--limit SECONDS] OUTPUT.csv. A fit that is not there after SECONDS is given up.
 """
@@ -25,11 +27,16 @@ import numpy as np
 import optax
 
 from conjugate_moments.conjugates import conjugate_solver
+from conjugate_moments.fits import w2dual
+from conjugate_moments.fits._check import mean_and_cov
 from conjugate_moments.fits._training import _advance
-from conjugate_moments.fits.samples import _start
+from conjugate_moments.fits.result import power
+from conjugate_moments.fits.samples import _start, single
 from conjugate_moments.fits.truths import truth
 from conjugate_moments.metrics.uvp import l2_uvp
-from conjugate_moments.settings import TrainingSettings
+from conjugate_moments.potentials.base import gradients
+from conjugate_moments.potentials.ott_icnn import OttPotential
+from conjugate_moments.settings import PeerSettings, TrainingSettings
 
 LAW, DIM = "product", 2
 REACHED, GIVEN_UP, ENDED = "reached", "given up", "ended"
@@ -64,7 +71,8 @@ class Scale:
       every_peer: of the peer's.
       goal: L²-UVP, per cent.
       training: of CMFGen.
-      peers: by name.
+      tuned: of OTT's networks in `fit_w2dual`.
+      peers: of OTT's own loop, by name.
     """
 
     seeds: tuple[int, ...]
@@ -74,6 +82,7 @@ class Scale:
     every_peer: int
     goal: float
     training: TrainingSettings
+    tuned: PeerSettings
     peers: dict[str, Peer]
 
 
@@ -84,16 +93,25 @@ FULL = Scale(
     25,
     50,
     1.0,
-    TrainingSettings(steps=700),
+    TrainingSettings(steps=1000, smoothing=0.25, slope=2.5),
+    PeerSettings(steps=350, batch=512, learning_rate=3e-2, widths=(64,)),
     {
         # Of the ICNN in OTT's tutorial on neural dual solvers, with the batch of its data loaders.
         "w2dual_recommended": Peer(5001, 2048, 1e-3, (64, 64, 64, 64)),
-        # The size, batch and rate of CMFGen here.
+        # A smaller and faster one.
         "w2dual_alike": Peer(1000, 512, 1e-2, (64, 64)),
     },
 )
 SMOKE = Scale(
-    (0,), 500, 64, 2, 2, 1.0, TrainingSettings(steps=4, batch=16, widths=(4,)), {"w2dual": Peer(4, 16, 1e-3, (4,))}
+    (0,),
+    500,
+    64,
+    2,
+    2,
+    1.0,
+    TrainingSettings(steps=4, batch=16, widths=(4,)),
+    PeerSettings(steps=4, batch=16, widths=(4,)),
+    {"w2dual": Peer(4, 16, 1e-3, (4,))},
 )
 
 
@@ -185,31 +203,64 @@ def problem(seed: int, scale: Scale) -> Problem:
 
 def run_cmfgen(given: Problem, seed: int, scale: Scale, limit: float) -> Run:
     """The loop of `fit_samples`, halted at checkpoints."""
-    key, settings = jax.random.key(seed), scale.training
-    clock = Clock()
+    key, settings, clock = jax.random.key(seed), scale.training, Clock()
     begin = _start("cmfgen", given.data, None, settings, jax.random.fold_in(key, 0))
-    shapes = jax.eval_shape(begin.step, begin.carry, begin.given, key)[1]
-    trace = {name: jnp.zeros(settings.steps, shape.dtype) for name, shape in shapes.items()}
+    solver, x = conjugate_solver(DIM, tolerance=settings.tolerance), jnp.asarray(given.points, jnp.float32)
+
+    def images(carry: Any) -> jax.Array:
+        found = solver.solve(carry.network, x, x)
+        return jnp.where(found.converged[:, None], found.point, jnp.nan)
+
+    loop = begin.step, begin.carry, begin.given, settings.steps, scale.every
+    return _halted(*loop, clock, lambda carry: given.score(images(carry)), key, scale.goal, limit)
+
+
+def run_tuned(given: Problem, seed: int, scale: Scale, limit: float) -> Run:
+    """OTT's step, networks and conjugate in the loop of `fit_w2dual`, at the settings that were found fast there."""
+    key, settings, clock = jax.random.key(seed), scale.tuned, Clock()
+    step = w2dual._Step(w2dual._solver(DIM, settings), settings.batch)
+    (mean, cov), arrays = mean_and_cov(given.data), [single(rows) for rows in (given.data, given.source)]
+    inputs = w2dual._Given(*arrays, single(mean), single(power(cov, 1 / 2)))
+    network, x = w2dual._network(DIM, settings.widths), jnp.asarray(given.points, jnp.float32)
+    loop = step, step.start(inputs, key=jax.random.fold_in(key, 0)), inputs, settings.steps, scale.every
+
+    def score(carry: Any) -> float:
+        return given.score(gradients(OttPotential(carry[0].params, network), x))
+
+    return _halted(*loop, clock, score, key, scale.goal, limit)
+
+
+def _halted(
+    step: Any,
+    carry: Any,
+    given: Any,
+    steps: int,
+    every: int,
+    clock: Clock,
+    score: Callable[[Any], float],
+    key: jax.Array,
+    goal: float,
+    limit: float,
+) -> Run:
+    """The compiled loop of this package, scored every so many steps while the clock, running since set-up, stands."""
+    shapes = jax.eval_shape(step, carry, given, key)[1]
+    trace = {name: jnp.zeros(steps, shape.dtype) for name, shape in shapes.items()}
 
     def advance(carry: Any, trace: Any, done: int, until: int) -> Any:
-        state = _advance(begin.step, carry, trace, begin.given, done, until, jax.random.fold_in(key, 1))
-        return jax.block_until_ready(state)
+        return jax.block_until_ready(_advance(step, carry, trace, given, done, until, jax.random.fold_in(key, 1)))
 
-    carry, trace = advance(begin.carry, trace, 0, 0)
+    carry, trace = advance(carry, trace, 0, 0)
     clock.stop()
     start_up, clock.seconds = clock.seconds, 0.0
-    solver, x = conjugate_solver(DIM, tolerance=settings.tolerance), jnp.asarray(given.points, jnp.float32)
     scores, done, status = [], 0, ENDED
-    while done < settings.steps:
-        until = min(settings.steps, done + scale.every)
+    while done < steps and status == ENDED:
+        until = min(steps, done + every)
         clock.start()
         carry, trace = advance(carry, trace, done, until)
         clock.stop()
         done = until
-        found = solver.solve(carry.network, x, x)
-        scores.append(given.score(jnp.where(found.converged[:, None], found.point, jnp.nan)))
-        if (status := verdict(scores, clock.seconds, scale.goal, limit)) != ENDED:
-            break
+        scores.append(score(carry))
+        status = verdict(scores, clock.seconds, goal, limit)
     return Run(status, scores[-1], min(scores), done, clock.seconds, start_up + clock.seconds)
 
 
@@ -312,7 +363,11 @@ def methods(scale: Scale) -> dict[str, Callable[..., Run]]:
     def runner(peer: Peer) -> Callable[..., Run]:
         return lambda *arguments: run_peer(*arguments, peer=peer)
 
-    return {"cmfgen": run_cmfgen, **{name: runner(peer) for name, peer in scale.peers.items()}}
+    return {
+        "cmfgen": run_cmfgen,
+        "w2dual_tuned": run_tuned,
+        **{name: runner(peer) for name, peer in scale.peers.items()},
+    }
 
 
 def report(rows: Sequence[Row]) -> None:
@@ -336,7 +391,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = []
     for seed in scale.seeds:
         rows += rows_of(seed, scale, given.limit)
-        report(rows[-1 - len(scale.peers) :])
+        report(rows[-2 - len(scale.peers) :])
     _shared.write(given.output, Row, rows, settings={"scale": asdict(scale), "limit": given.limit}, seeds=scale.seeds)
 
 

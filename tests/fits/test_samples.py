@@ -77,6 +77,16 @@ def test_load_refuses_other_files(tmp_path):
         load(tmp_path / "other.npz")
 
 
+def test_load_refuses_a_network_of_another_version(fit, tmp_path):
+    fit.save(tmp_path / "fit.npz")
+    with np.load(tmp_path / "fit.npz") as stored:
+        arrays = dict(stored)
+    del arrays["leaf0"]
+    np.savez(tmp_path / "old.npz", **arrays)
+    with pytest.raises(ValueError, match=r"old\.npz holds a network of another version"):
+        load(tmp_path / "old.npz")
+
+
 @pytest.mark.parametrize("method", ["cmfgen", "monge", "moment"])
 def test_interrupted_fit_resumes_bit_for_bit(method, data, tmp_path, monkeypatch):
     from conjugate_moments.fits import _training

@@ -326,7 +326,7 @@ def load(path: str | Path) -> FitResult:
     """Read what `FitResult.save` wrote.
 
     Raises:
-      ValueError: if the file does not hold a trained fit.
+      ValueError: if the file does not hold a trained fit, or one of a network that has changed since.
     """
     with np.load(path, allow_pickle=False) as stored:
         arrays = dict(stored)
@@ -335,8 +335,12 @@ def load(path: str | Path) -> FitResult:
         raise ValueError(f"path: {path} does not hold a trained fit")
     settings = kind.settings_type.from_dict(json.loads(str(arrays["settings"])))
     skeleton = jax.eval_shape(lambda: kind.blank(settings, len(arrays["mean"])))
-    leaves = [jnp.asarray(arrays[f"leaf{i}"]) for i in range(len(jax.tree.leaves(skeleton)))]
-    network = jax.tree.unflatten(jax.tree.structure(skeleton), leaves)
+    wanted = {f"leaf{i}": leaf.shape for i, leaf in enumerate(jax.tree.leaves(skeleton))}
+    if wanted != {name: array.shape for name, array in arrays.items() if name.startswith("leaf")}:
+        raise ValueError(
+            f"path: {path} holds a network of another version of this package, allowed: one of this version"
+        )
+    network = jax.tree.unflatten(jax.tree.structure(skeleton), [jnp.asarray(arrays[name]) for name in wanted])
     trace = {name.removeprefix("trace_"): values for name, values in arrays.items() if name.startswith("trace_")}
     common = network, settings, arrays["mean"], arrays["cov"], arrays["anchors"], trace
     return kind(*common, arrays.get("source")) if issubclass(kind, MongeFit) else kind(*common)
