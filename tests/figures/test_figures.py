@@ -202,5 +202,8 @@ def test_truth_panels_share_limits_and_leave_out_what_did_not_converge():
 def test_truth_is_drawn_without_sources_or_when_nothing_converged_but_not_empty():
     curve = TruthCurve("one", "cmfgen", 2 * SCALES, SCALES, SCALES, ["unconverged"] * 3)
     assert len(plot_truth([curve], []).axes) == 1
+    floor = TruthCurve("one", "cmfgen", 2 * SCALES, SCALES, SCALES, ["converged"] * 3, SCALES / 2)
+    figure = plot_truth([curve], [floor])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["CMFGen", "noise floor"]
     with pytest.raises(ValueError, match="curves_map"):
         plot_truth([], [curve])

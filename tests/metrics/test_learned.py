@@ -14,6 +14,7 @@ from conjugate_moments.metrics.learned import (
     LARGEST_UNCONVERGED,
     Generated,
     generate,
+    gibbs_floor,
     over_fits,
     planar_scores,
     truth_scores,
@@ -56,6 +57,14 @@ def test_affine_fit_is_told_from_the_truth():
     data = PRODUCT.sample(20_000, key=KEY)
     found = truth_scores(PRODUCT, fit_gaussian(data.mean(0), np.cov(data.T)), 2000, given_source=False, key=KEY)
     assert 4 < found["uvp"] < 8  # method.md has 5.4 % for rotated two-mode products
+
+
+def test_noise_floor_of_the_source_is_what_the_truth_itself_scores():
+    floors = [gibbs_floor(PRODUCT, 1000, key=jax.random.key(seed)) for seed in range(6)]
+    found = truth_scores(PRODUCT, Learned(), 1000, given_source=False, key=KEY)["gibbs"]
+    # Six draws of the same quantity: the seventh is within their mean and four standard deviations.
+    assert abs(found - np.mean(floors)) < 4 * np.std(floors, ddof=1)
+    assert 0.5 < gibbs_floor(PRODUCT, 4000, key=KEY) / np.mean(floors) * 2 < 2  # falls with the root of the draws
 
 
 def test_chains_that_did_not_mix_are_reported():

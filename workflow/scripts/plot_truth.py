@@ -23,10 +23,11 @@ def curves(metric):
     for (name, family, method), points in found.items():
         if name == metric and not all(np.isnan(score.value) and score.status == "converged" for _, score in points):
             dimensions, scores = zip(*sorted(points, key=lambda point: point[0]), strict=True)
-            numbers = [[score.value, score.standard_error] for score in scores]
-            values, errors = np.transpose(numbers)
+            numbers = [[score.value, score.standard_error, score.noise_floor] for score in scores]
+            values, errors, floors = np.transpose(numbers)
             statuses = [score.status for score in scores]
-            yield TruthCurve(family.replace("_", " "), method, np.array(dimensions), values, errors, statuses)
+            label = family.replace("_", " ")
+            yield TruthCurve(label, method, np.array(dimensions), values, errors, statuses, floors)
 
 
 comment = line(provenance(snakemake.params.fingerprint, seeds=snakemake.params.seeds))

@@ -12,7 +12,14 @@ from conjugate_moments.fits.gaussian import load_gaussian
 from conjugate_moments.fits.result import load
 from conjugate_moments.fits.truths import truth
 from conjugate_moments.measures.planar import PLANAR
-from conjugate_moments.metrics.learned import generate, over_fits, planar_scores, truth_scores, warped_grid
+from conjugate_moments.metrics.learned import (
+    generate,
+    gibbs_floor,
+    over_fits,
+    planar_scores,
+    truth_scores,
+    warped_grid,
+)
 from conjugate_moments.metrics.records import read_columns, write_scores
 from conjugate_moments.provenance import line, provenance
 from conjugate_moments.settings import GIVEN_SOURCE
@@ -33,7 +40,10 @@ for seed, path in zip(seeds, snakemake.input.fits, strict=True):
         arrays = {"source": drawn.source, "generated": drawn.images, "off": law.gap(np.nan_to_num(drawn.images))}
         arrays |= {"grid": warped_grid(fit, drawn.source), "truth": law.sample(n, key=key_for(seed, "truth", name))}
 floors = {}
-if snakemake.input.floors:
+if snakemake.params.truth and method not in GIVEN_SOURCE:
+    law = truth(*snakemake.params.truth)
+    floors["gibbs"] = [gibbs_floor(law, n, key=key_for(seed, "noise floor", name)) for seed in seeds]
+elif snakemake.input.floors:
     names = ("sinkhorn", "w2")
     floors = dict(zip(names, read_columns(snakemake.input.floors[0], *names), strict=True))
 write_scores(snakemake.output.scores, over_fits(name, method, seeds, found, floors), comment=record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,13 +13,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
-from conjugate_moments.figures.style import LEARNED, MARKERS, PAGE, new_figure, refused, styled
+from conjugate_moments.figures.style import BLACK, LEARNED, MARKERS, PAGE, new_figure, refused, styled
 
 Array = NDArray[np.floating]  # float64 throughout
 TALL = 1.9  # inches, of a row
 LINE = 0.12  # of the height of a panel, for a line of text
 SHORT = 100  # an axis whose ends have a smaller ratio
 NARROW = 3  # families for which the page is as wide as it can be
+FLOOR: Any = {"color": BLACK, "linestyle": "-", "linewidth": 0.6}
 LABELS = (r"$\mathcal{L}^2$-UVP of the map (%)", "sliced $W_2$ of the source")
 
 
@@ -33,6 +35,7 @@ class TruthCurve:
       value: mean over seeds.
       standard_error: of that mean.
       status: `"converged"`, or the point is not drawn.
+      noise_floor: what true draws score; NaN where there is no such thing, None for none.
     """
 
     family: str
@@ -41,6 +44,7 @@ class TruthCurve:
     value: Array
     standard_error: Array
     status: Sequence[str]
+    noise_floor: Array | None = None
 
     @property
     def converged(self) -> NDArray[np.bool_]:
@@ -70,7 +74,9 @@ def plot_truth(curves_map: Sequence[TruthCurve], curves_gibbs: Sequence[TruthCur
         table = figure.subplots(len(rows), len(families), squeeze=False, sharex="col", sharey="row")
         for axes, row, label in zip(table, rows, LABELS, strict=False):
             for each, family in zip(axes, families, strict=True):
-                _plot_family(each, [curve for curve in row if curve.family == family])
+                mine = [curve for curve in row if curve.family == family]
+                _plot_floor(each, mine)
+                _plot_family(each, mine)
             _scale(axes)
             axes[0].set_ylabel(label)
         for column, family in zip(table.T, families, strict=True):
@@ -81,8 +87,22 @@ def plot_truth(curves_map: Sequence[TruthCurve], curves_gibbs: Sequence[TruthCur
             Line2D([], [], label=LEARNED[method].name, marker=_marker(method), **LEARNED[method].line)
             for method in methods
         ]
+        if any(_floor(curves) is not None for curves in rows):
+            handles.append(Line2D([], [], label="noise floor", **FLOOR))
         figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return figure
+
+
+def _floor(curves: Sequence[TruthCurve]) -> TruthCurve | None:
+    """A curve that has a noise floor; it is the same for every method."""
+    known = (curve for curve in curves if curve.noise_floor is not None and np.any(np.isfinite(curve.noise_floor)))
+    return next(known, None)
+
+
+def _plot_floor(axes: Axes, curves: Sequence[TruthCurve]) -> None:
+    curve = _floor(curves)
+    if curve is not None and curve.noise_floor is not None:
+        axes.plot(curve.dimension, curve.noise_floor, **FLOOR)
 
 
 def _plot_family(axes: Axes, curves: Sequence[TruthCurve]) -> None:

@@ -127,11 +127,23 @@ def truth_scores(
     if given_source:
         return scores
     drawn = generate(fit, n, key=jax.random.fold_in(key, 1))
-    distance = gibbs_distance(drawn.source, x, key=jax.random.fold_in(key, 2)).value
-    scores |= {"gibbs": float(distance / np.sqrt(spread)), "mixed": float(drawn.mixed)}
+    scores |= {"gibbs": _apart(drawn.source, x, key=jax.random.fold_in(key, 2)), "mixed": float(drawn.mixed)}
     if isinstance(truth, GaussianFactorization):
         scores |= _gibbs_errors(truth, fit, drawn.source)
     return scores
+
+
+def gibbs_floor(truth: Truth, n: int, *, key: jax.Array) -> float:
+    """What `gibbs` is for another `n` draws of the true Gibbs measure in the place of the fitted one."""
+    import jax
+
+    first, second = (truth.sample_gibbs(n, key=jax.random.fold_in(key, i)) for i in (0, 1))
+    return _apart(first, second, key=jax.random.fold_in(key, 2))
+
+
+def _apart(found: Array, x: Array, *, key: jax.Array) -> float:
+    """Distance between draws `[n, d]`, over the root of the variance of the second."""
+    return float(gibbs_distance(found, x, key=key).value / np.sqrt(x.var(axis=0).sum()))
 
 
 def _gibbs_errors(
