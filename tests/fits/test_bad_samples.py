@@ -109,7 +109,9 @@ def test_integers_are_taken():
 
 
 CORRELATED = np.random.default_rng(0).multivariate_normal([0.0, 0.0], [[1.0, 0.3], [0.3, 1.0]], 20_000)
-FITTED = TrainingSettings(steps=600, batch=256, widths=(16,), learning_rate=5e-3, quadratic=0.7, smoothing=0.25)
+FITTED = TrainingSettings(
+    steps=600, batch=256, widths=(16,), learning_rate=5e-3, quadratic=0.7, smoothing=0.25, slope=2.0
+)
 
 
 @pytest.mark.parametrize("scales", [(1e-6, 1e-6), (1e6, 1e6), (1e-6, 1e6)])

@@ -104,7 +104,7 @@ def _check(name: str, carry: Any, trace: Mapping[str, np.ndarray], first: int) -
         found, remedy = "parameters that are not finite", "lower learning_rate, raise smoothing"
     elif first and means.get("acceptance", 1.0) < FEWEST_ACCEPTED:
         found = f"chains that accept {means['acceptance']:.2g} of their moves"
-        remedy = "lower learning_rate, raise smoothing or moves"
+        remedy = "lower learning_rate or slope, raise smoothing or moves"
     elif first and means.get("unconverged", 0.0) > MOST_UNCONVERGED:
         found = f"{means['unconverged']:.2g} of the conjugates not solved"
         remedy = "lower learning_rate, raise smoothing, tolerance or conjugate_steps"
