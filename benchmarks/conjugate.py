@@ -10,7 +10,6 @@ Usage: conjugate.py [--smoke] [--fits FOLDER] OUTPUT.csv. FOLDER keeps the fits 
 from __future__ import annotations
 
 import tempfile
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -23,10 +22,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from conjugate_moments._matrices import symmetric_power
+from conjugate_moments._ott import importing_ott
 from conjugate_moments.config import fingerprint
 from conjugate_moments.conjugates import LBFGS, Conjugate, Newton, NewtonCG, conjugate_solver, mean_preconditioner
 from conjugate_moments.fits._training import train
-from conjugate_moments.fits.result import ANCHORS, ConjugateFit, load, power
+from conjugate_moments.fits.result import ANCHORS, ConjugateFit, load
 from conjugate_moments.fits.samples import _start
 from conjugate_moments.fits.truths import truth
 from conjugate_moments.measures.planar import PLANAR
@@ -216,7 +217,7 @@ def chains(fit: ConjugateFit, count: int) -> tuple[jax.Array, jax.Array]:
       RuntimeError: if the draws are not from P_w.
     """
     keys = jax.random.split(jax.random.fold_in(jax.random.key(SEED), 99), 3)
-    root = jnp.asarray(power(fit.cov, 1 / 6), jnp.float32)
+    root = jnp.asarray(symmetric_power(fit.cov, 1 / 6), jnp.float32)
     with jax.enable_x64(False):
         points, status = fit.draw(count, key=keys[0])
         if not status.converged:
@@ -240,9 +241,7 @@ def ours(solver: Conjugate) -> Solve:
 
 @cache
 def _peer() -> Any:
-    with warnings.catch_warnings():
-        # OTT 0.6 imports jaxopt, which announces its own end on import.
-        warnings.filterwarnings("ignore", message="JAXopt is no longer maintained", category=DeprecationWarning)
+    with importing_ott():
         from ott.neural.networks.layers.conjugate import FenchelConjugateLBFGS
     return FenchelConjugateLBFGS
 

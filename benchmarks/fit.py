@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -26,11 +25,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from conjugate_moments._matrices import symmetric_power
+from conjugate_moments._ott import importing_ott
 from conjugate_moments.conjugates import conjugate_solver
 from conjugate_moments.fits import w2dual
 from conjugate_moments.fits._check import mean_and_cov
 from conjugate_moments.fits._training import _advance
-from conjugate_moments.fits.result import power
 from conjugate_moments.fits.samples import _start, single
 from conjugate_moments.fits.truths import truth
 from conjugate_moments.metrics.uvp import l2_uvp
@@ -220,7 +220,7 @@ def run_tuned(given: Problem, seed: int, scale: Scale, limit: float) -> Run:
     key, settings, clock = jax.random.key(seed), scale.tuned, Clock()
     step = w2dual._Step(w2dual._solver(DIM, settings), settings.batch)
     (mean, cov), arrays = mean_and_cov(given.data), [single(rows) for rows in (given.data, given.source)]
-    inputs = w2dual._Given(*arrays, single(mean), single(power(cov, 1 / 2)))
+    inputs = w2dual._Given(*arrays, single(mean), single(symmetric_power(cov, 1 / 2)))
     network, x = w2dual._network(DIM, settings.widths), jnp.asarray(given.points, jnp.float32)
     loop = step, step.start(inputs, key=jax.random.fold_in(key, 0)), inputs, settings.steps, scale.every
 
@@ -277,9 +277,7 @@ class _Halt(Exception):  # noqa: N818 - not an error: how a callback leaves OTT'
 def _ott() -> tuple[Any, Any, Any]:
     # OTT's loop shows a progress bar that cannot be switched off otherwise.
     os.environ["TQDM_DISABLE"] = "1"
-    with warnings.catch_warnings():
-        # OTT 0.6 imports jaxopt, which announces its own end on import.
-        warnings.filterwarnings("ignore", message="JAXopt is no longer maintained", category=DeprecationWarning)
+    with importing_ott():
         from ott.neural.methods import neuraldual
         from ott.neural.networks import icnn, potentials
     return neuraldual, icnn, potentials

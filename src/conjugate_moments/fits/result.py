@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from conjugate_moments import _random
 from conjugate_moments._files import write_arrays
-from conjugate_moments._matrices import symmetric_power as power
+from conjugate_moments._matrices import symmetric_power
 from conjugate_moments.conjugates.base import ConjugateSolution, best_start
 from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.conjugates.selection import conjugate_solver
@@ -227,7 +227,7 @@ class ConjugateFit(FitResult):
 
     def draw(self, n: int, *, key: jax.Array) -> tuple[Array, GibbsStatus]:
         """`n` draws of P_w, `[n, d]`, with their status."""
-        return self._draw_gibbs(np.asarray(self._images), power(self.cov, 1 / 6), n, key=key)
+        return self._draw_gibbs(np.asarray(self._images), symmetric_power(self.cov, 1 / 6), n, key=key)
 
     def transport(self, x: ArrayLike) -> Array:
         """∇w* at points `[n, d]`; rows that did not converge are NaN."""
@@ -256,7 +256,7 @@ class MongeFit(FitResult):
     def draw(self, n: int, *, key: jax.Array) -> tuple[Array, GibbsStatus]:
         """`n` draws of the source measure, `[n, d]`; with replacement where it is given by draws."""
         if self.source is None:
-            points = self.mean + _random.normal(key, (n, self.dim)) @ power(self.cov, 1 / 2)
+            points = self.mean + _random.normal(key, (n, self.dim)) @ symmetric_power(self.cov, 1 / 2)
         else:
             points = self.source[(_random.uniform(key, (n,)) * len(self.source)).astype(np.intp)]
         return points.astype(np.float32), GibbsStatus("exact", True, 1.0, 1.0, float(n), n)
@@ -291,11 +291,11 @@ class MomentFit(FitResult):
     @cached_property
     def _anchors(self) -> jax.Array:
         # Of P_u: conjugate solves start there.
-        return jnp.asarray((self.anchors - self.mean) @ power(self.cov, -1), jnp.float32)
+        return jnp.asarray((self.anchors - self.mean) @ symmetric_power(self.cov, -1), jnp.float32)
 
     def draw(self, n: int, *, key: jax.Array) -> tuple[Array, GibbsStatus]:
         """`n` draws of P_u, `[n, d]`, with their status."""
-        return self._draw_gibbs(self._sources, power(self.cov, -1 / 2), n, key=key)
+        return self._draw_gibbs(self._sources, symmetric_power(self.cov, -1 / 2), n, key=key)
 
     def transport(self, x: ArrayLike) -> Array:
         """∇u + mean at points `[n, d]`."""
@@ -311,8 +311,8 @@ class MomentFit(FitResult):
 
 def gaussian_map(cov: Array, target: Array) -> Array:
     """The symmetric positive A with A cov A = target: the Monge map between centred Gaussians, `[d, d]`."""
-    root, inverse = power(cov, 1 / 2), power(cov, -1 / 2)
-    return inverse @ power(root @ target @ root, 1 / 2) @ inverse
+    root, inverse = symmetric_power(cov, 1 / 2), symmetric_power(cov, -1 / 2)
+    return inverse @ symmetric_power(root @ target @ root, 1 / 2) @ inverse
 
 
 def fit_types() -> dict[str, type[FitResult]]:

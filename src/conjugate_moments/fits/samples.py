@@ -21,12 +21,13 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
+from conjugate_moments._matrices import symmetric_power
 from conjugate_moments.conjugates.base import best_start
 from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.conjugates.selection import conjugate_solver
 from conjugate_moments.fits._check import check_reach, check_samples, mean_and_cov
 from conjugate_moments.fits._training import train
-from conjugate_moments.fits.result import ANCHORS, ConjugateFit, FitResult, MomentFit, MongeFit, gaussian_map, power
+from conjugate_moments.fits.result import ANCHORS, ConjugateFit, FitResult, MomentFit, MongeFit, gaussian_map
 from conjugate_moments.potentials.base import gradients, values
 from conjugate_moments.potentials.icnn import InputConvexNetwork
 from conjugate_moments.samplers.mala import initial_state, mala_step, refresh
@@ -246,19 +247,19 @@ def _start(
     # The law of the network's arguments, and mean and derivative of its gradient, for the data's Gaussian.
     arguments = mean, cov
     if method == "cmfgen":
-        source_cov = power(cov, 1 / 3)
-        source_mean, curvature = np.linalg.solve(np.eye(dim) + source_cov, mean), power(cov, -1 / 3)
+        source_cov = symmetric_power(cov, 1 / 3)
+        source_mean, curvature = np.linalg.solve(np.eye(dim) + source_cov, mean), symmetric_power(cov, -1 / 3)
         check_reach("data", mean, source_mean, cov, source_cov)
     elif method == "monge":
         source_mean, source_cov = (mean, cov) if source is None else mean_and_cov(source)
         curvature = np.eye(dim) if source is None else gaussian_map(cov, source_cov)
     else:
-        source_mean, source_cov, curvature = np.zeros(dim), power(cov, -1), cov
+        source_mean, source_cov, curvature = np.zeros(dim), symmetric_power(cov, -1), cov
         arguments = source_mean, source_cov
     given = Given(
         single(data),
         single(mean),
-        single(power(source_cov, 1 / 2)),
+        single(symmetric_power(source_cov, 1 / 2)),
         None if source is None else single(source),
         single(source_mean),
         single(np.linalg.inv(curvature)),

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from conjugate_moments._random import key_for, normal
 from conjugate_moments.fits.gaussian import GaussianFactorization, fit_gaussian
 from conjugate_moments.fits.product import fit_product
-from conjugate_moments.measures.planted import planted
+from conjugate_moments.measures.planted import orthogonal, planted
 from conjugate_moments.measures.univariate import Mixture
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def truth(family: str, dim: int) -> Truth:
     from scipy import stats
 
     law = Mixture((0.5, 0.5), tuple(stats.norm(mode, WIDTH) for mode in MODES))
-    return fit_product([law] * dim, _rotation(dim, key))
+    return fit_product([law] * dim, orthogonal(key, dim))
 
 
 def _gaussian(dim: int, key: jax.Array) -> GaussianFactorization:
@@ -76,10 +76,5 @@ def _gaussian(dim: int, key: jax.Array) -> GaussianFactorization:
     if dim < 2:
         raise ValueError(f"dim: found {dim}, allowed: an integer >= 2")
     variances = np.geomspace(CONDITION**-0.5, CONDITION**0.5, dim)
-    rotation = _rotation(dim, jax.random.fold_in(key, 0))
+    rotation = orthogonal(jax.random.fold_in(key, 0), dim)
     return fit_gaussian(normal(jax.random.fold_in(key, 1), (dim,)), (rotation * variances) @ rotation.T)
-
-
-def _rotation(dim: int, key: jax.Array) -> Array:
-    orthogonal, triangle = np.linalg.qr(normal(key, (dim, dim)))
-    return orthogonal * np.sign(np.diag(triangle))

@@ -7,9 +7,6 @@ loop is not: it would leave the device at every step and keep few of the losses.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -22,8 +19,10 @@ import optax
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
+from conjugate_moments._matrices import symmetric_power
+from conjugate_moments._ott import importing_ott
 from conjugate_moments.fits._training import train
-from conjugate_moments.fits.result import ANCHORS, MongeFit, power
+from conjugate_moments.fits.result import ANCHORS, MongeFit
 from conjugate_moments.fits.samples import check_samples, draw_rows, fingerprint, mean_and_cov, single
 from conjugate_moments.potentials.base import gradients
 from conjugate_moments.potentials.ott_icnn import OttPotential
@@ -148,7 +147,7 @@ def fit_w2dual(
         raise ValueError(f"source: found shape {list(given_source.shape)}, allowed: [m, {array.shape[1]}]")
     mean, cov = mean_and_cov(array)
     drawn = None if given_source is None else single(given_source)
-    given = _Given(single(array), drawn, single(mean), single(power(cov, 1 / 2)))
+    given = _Given(single(array), drawn, single(mean), single(symmetric_power(cov, 1 / 2)))
     step = _Step(_solver(array.shape[1], settings), settings.batch)
     (f, _), trace = train(
         step,
@@ -173,7 +172,7 @@ def _restart(state: Any, params: Any) -> Any:
 @cache
 def _solver(dim: int, settings: PeerSettings) -> Any:
     """OTT's `W2NeuralDual`; what its networks start from is replaced."""
-    with _quiet():
+    with importing_ott():
         from ott.neural.methods.neuraldual import W2NeuralDual
         from ott.neural.networks.layers.conjugate import FenchelConjugateLBFGS
         from ott.neural.networks.potentials import PotentialMLP
@@ -192,7 +191,7 @@ def _solver(dim: int, settings: PeerSettings) -> Any:
 
 def _network(dim: int, widths: tuple[int, ...]) -> Any:
     """OTT's ICNN, convex for all its parameters."""
-    with _quiet():
+    with importing_ott():
         from ott.neural.networks.icnn import ICNN
     ranks = (1,) * (len(widths) + 1) + (dim,)  # the last is that of the Gaussian map
     return ICNN(dim_data=dim, dim_hidden=widths, ranks=ranks, pos_weights=True, act_fn=_unit)
@@ -206,11 +205,3 @@ def _normal(spread: float) -> Any:
 
 def _unit(s: jax.Array) -> jax.Array:
     return jax.nn.squareplus(s, 4 * SMOOTHING**2)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        # OTT 0.6 imports jaxopt, which announces its own end on import.
-        warnings.filterwarnings("ignore", message="JAXopt is no longer maintained", category=DeprecationWarning)
-        yield

@@ -334,7 +334,7 @@ def planted(family: Family, dim: int, *, key: jax.Array) -> PlantedLaw:
         raise ValueError(f"dim: expected an even number >= 2, found {dim}")
     frame, blocks = jax.random.split(key)
     distinct = [_RECIPES[family](jax.random.fold_in(blocks, i)) for i in range(min(dim // 2, DISTINCT))]
-    return PlantedLaw(_orthogonal(frame, dim), tuple(distinct[i % DISTINCT] for i in range(dim // 2)))
+    return PlantedLaw(orthogonal(frame, dim), tuple(distinct[i % DISTINCT] for i in range(dim // 2)))
 
 
 def _log_sum_exp(key: jax.Array) -> Block:
@@ -370,8 +370,8 @@ def _star(phase: float, levels: Array, lengths: Array, *, spread: float) -> Arra
     return lengths[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
 
 
-def _orthogonal(key: jax.Array, dim: int) -> Array:
-    """A Haar random orthogonal matrix."""
+def orthogonal(key: jax.Array, dim: int) -> Array:
+    """A Haar random orthogonal matrix, `[dim, dim]`."""
     matrix, triangle = np.linalg.qr(_random.normal(key, (dim, dim)))
     return matrix * np.sign(np.diag(triangle))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from conjugate_moments import _random
+from conjugate_moments._ott import importing_ott
 from conjugate_moments.metrics.uvp import Estimate
 
 if TYPE_CHECKING:
@@ -60,9 +60,7 @@ def _solver(relaxation: float) -> Callable[..., Any]:
     """Value, convergence flags, iterations and histories of errors, compiled once for each shape."""
     import jax
 
-    with warnings.catch_warnings():
-        # OTT 0.6 imports jaxopt, which announces its own end on import.
-        warnings.filterwarnings("ignore", message="JAXopt is no longer maintained", category=DeprecationWarning)
+    with importing_ott():
         from ott.solvers.linear.acceleration import Momentum
         from ott.tools.sinkhorn_divergence import sinkdiv
 
