@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import jax
 import numpy as np
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from conjugate_moments.config import fingerprint
 from conjugate_moments.metrics.records import write_rows
 from conjugate_moments.provenance import line, provenance
+
+Scale = TypeVar("Scale")
 
 
 @dataclass(frozen=True)
@@ -36,17 +38,57 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; {self.format_usage()}")
 
 
-def parser(name: str, *, options: str = "") -> argparse.ArgumentParser:
-    """Of `name [--smoke] OUTPUT.csv`; bad arguments are answered by one line.
+@dataclass(frozen=True)
+class Option:
+    """An option of one program, beside those of all.
+
+    Args:
+      name: with its dashes.
+      kind: from text to value.
+      metavar: how the value is shown.
+      help: what it does.
+      default: the value where it is not given.
+    """
+
+    name: str
+    kind: Callable[[str], Any]
+    metavar: str
+    help: str
+    default: Any = None
+
+
+def parse(
+    name: str, arguments: Sequence[str] | None, full: Scale, smoke: Scale, *options: Option
+) -> tuple[argparse.Namespace, Scale]:
+    """The arguments of `name [--smoke] [OPTIONS] OUTPUT.csv`, and the scale they choose; one line for bad ones.
 
     Args:
       name: of the program.
-      options: how the options that the caller adds are to be shown.
+      arguments: None for those of the command line.
+      full: the scale without `--smoke`.
+      smoke: the scale with it.
+      options: of this program alone.
     """
-    made = _Parser(prog=name, usage=f"{name} [--smoke] {options}OUTPUT.csv", allow_abbrev=False)
+    shown = [f"[{option.name} {option.metavar}]" for option in options]
+    made = _Parser(prog=name, usage=" ".join([name, "[--smoke]", *shown, "OUTPUT.csv"]), allow_abbrev=False)
     made.add_argument("--smoke", action="store_true", help="the smallest scale, to see that the program runs")
+    for option in options:
+        settings = {"type": option.kind, "metavar": option.metavar, "help": option.help, "default": option.default}
+        made.add_argument(option.name, **settings)
     made.add_argument("output", type=_table, metavar="OUTPUT.csv")
-    return made
+    given = made.parse_args(arguments)
+    return given, smoke if given.smoke else full
+
+
+def duration(text: str) -> float:
+    """Seconds, for an option."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = np.nan
+    if not 0 < found < np.inf:
+        raise argparse.ArgumentTypeError(f"found {text!r}, allowed: a number of seconds > 0")
+    return found
 
 
 def _table(text: str) -> Path:

@@ -26,9 +26,8 @@ from conjugate_moments._matrices import symmetric_power
 from conjugate_moments._ott import importing_ott
 from conjugate_moments.config import fingerprint
 from conjugate_moments.conjugates import LBFGS, Conjugate, Newton, NewtonCG, conjugate_solver, mean_preconditioner
-from conjugate_moments.fits._training import train
 from conjugate_moments.fits.result import ANCHORS, ConjugateFit, load
-from conjugate_moments.fits.samples import _start
+from conjugate_moments.fits.stepwise import Stepwise
 from conjugate_moments.fits.truths import truth
 from conjugate_moments.measures.planar import PLANAR
 from conjugate_moments.potentials.base import Potential, gradients, values_and_gradients
@@ -190,15 +189,13 @@ def fit_case(case: Case) -> tuple[ConjugateFit, ConjugateFit]:
     key = jax.random.fold_in(jax.random.key(SEED), case.dim)
     law = PLANAR[case.law] if case.law in PLANAR else truth(case.law, case.dim)
     data = law.sample(case.samples, key=jax.random.fold_in(key, 0))
-    start = _start("cmfgen", data, None, case.training, jax.random.fold_in(key, 1))
-    before, steps = start.carry, case.training.steps
+    loop = Stepwise.cmfgen(data, key=jax.random.fold_in(key, 1), settings=case.training)
     moments = data.mean(axis=0), np.cov(data, rowvar=False)
     found = []
-    for i, count in enumerate((steps - OLDER, OLDER)):
-        before, trace = train(start.step, before, start.given, count, key=jax.random.fold_in(key, 2 + i), name="cmfgen")
-        # On the host, because the next stretch takes the buffers over.
-        network = jax.tree.map(np.asarray, before.network)
-        found.append(ConjugateFit(network, case.training, *moments, data[:ANCHORS].astype(np.float32), trace))
+    for count in (loop.steps - OLDER, OLDER):
+        loop.advance(count)
+        anchors = data[:ANCHORS].astype(np.float32)
+        found.append(ConjugateFit(loop.network, case.training, *moments, anchors, loop.trace))
     return found[1], found[0]
 
 
@@ -388,12 +385,12 @@ def report(rows: Sequence[Row]) -> None:
         )
 
 
+FITS = _shared.Option("--fits", Path, "FOLDER", "where fits are kept for another run")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write one row for each case, precision, start and method."""
-    made = _shared.parser("conjugate.py", options="[--fits FOLDER] ")
-    made.add_argument("--fits", type=Path, metavar="FOLDER", help="where fits are kept for another run")
-    given = made.parse_args(arguments)
-    scale = SMOKE if given.smoke else FULL
+    given, scale = _shared.parse("conjugate.py", arguments, FULL, SMOKE, FITS)
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.fits or Path(temporary)
         rows = [row for case in scale.cases for row in measure(case, scale, folder)]

@@ -8,7 +8,7 @@ Usage: samplers.py [--smoke] OUTPUT.csv.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import _shared
@@ -18,9 +18,25 @@ import jax.numpy as jnp
 
 from conjugate_moments.samplers.mala import MalaState, initial_state, mala_step, warm_up
 
-CHAINS, UNITS, MOVES, REPEATS = 512, 64, 200, 25
-DIMENSIONS = (2, 8, 32)
+CHAINS, UNITS, MOVES = 512, 64, 200
 SEED = 0
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured.
+
+    Args:
+      dims: d.
+      repeats: rounds.
+    """
+
+    dims: tuple[int, ...]
+    repeats: int
+
+
+FULL = Scale((2, 8, 32), 25)
+SMOKE = Scale((2,), 3)
 
 
 @jax.tree_util.register_dataclass
@@ -130,10 +146,9 @@ def compare(dim: int, repeats: int, *, key: jax.Array) -> Row:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write one row for each dimension."""
-    given = _shared.parser("samplers.py").parse_args(arguments)
-    dimensions, repeats = (DIMENSIONS[:1], 3) if given.smoke else (DIMENSIONS, REPEATS)
-    rows = [compare(dim, repeats, key=jax.random.fold_in(jax.random.key(SEED), dim)) for dim in dimensions]
-    settings = {"chains": CHAINS, "units": UNITS, "moves": MOVES, "repeats": repeats, "dimensions": dimensions}
+    given, scale = _shared.parse("samplers.py", arguments, FULL, SMOKE)
+    rows = [compare(dim, scale.repeats, key=jax.random.fold_in(jax.random.key(SEED), dim)) for dim in scale.dims]
+    settings = {"scale": asdict(scale), "chains": CHAINS, "units": UNITS, "moves": MOVES}
     _shared.write(given.output, Row, rows, settings=settings, seeds=(SEED,))
 
 

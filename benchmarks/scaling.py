@@ -11,17 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
-from typing import Any
 
 import _shared
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from conjugate_moments import _random
-from conjugate_moments.fits._training import _advance
-from conjugate_moments.fits.samples import _start
+from conjugate_moments._random import normal, uniform
+from conjugate_moments.fits.stepwise import Stepwise
 from conjugate_moments.fits.truths import MODES, WIDTH
 from conjugate_moments.settings import TrainingSettings
 
@@ -114,44 +110,23 @@ class Exponent:
 def law(dim: int, count: int) -> np.ndarray:
     """Draws of a randomly rotated product of two-mode laws, `truth("product", dim)` without its potential."""
     keys = jax.random.split(jax.random.fold_in(jax.random.key(SEED), dim), 3)
-    rotation, _ = np.linalg.qr(_random.normal(keys[0], (dim, dim)))
-    modes = np.where(_random.uniform(keys[1], (count, dim)) < 0.5, *MODES)
-    return (modes + WIDTH * _random.normal(keys[2], (count, dim))) @ rotation.T
-
-
-class Loop:
-    """A compiled training loop that runs on, stretch after stretch."""
-
-    def __init__(self, data: np.ndarray, training: TrainingSettings, key: jax.Array) -> None:
-        begin = _start("cmfgen", data, None, training, jax.random.fold_in(key, 0))
-        self._run = partial(_advance, begin.step)
-        self._data, self._key, self._done = begin.given, jax.random.fold_in(key, 1), 0
-        shapes = jax.eval_shape(begin.step, begin.carry, begin.given, key)[1]
-        trace = {name: jnp.zeros(training.steps, shape.dtype) for name, shape in shapes.items()}
-        self._state: tuple[Any, Any] = begin.carry, trace
-        self.compile_seconds = _shared.seconds(lambda: self.run(0))
-
-    def run(self, steps: int) -> Any:
-        """Advance by `steps` steps."""
-        self._state = self._run(*self._state, self._data, self._done, self._done + steps, self._key)
-        self._done += steps
-        return self._state
-
-    def mean(self, name: str, steps: int) -> float:
-        """Of a traced scalar over the last `steps` steps."""
-        return float(jnp.mean(self._state[1][name][self._done - steps : self._done]))
+    rotation, _ = np.linalg.qr(normal(keys[0], (dim, dim)))
+    modes = np.where(uniform(keys[1], (count, dim)) < 0.5, *MODES)
+    return (modes + WIDTH * normal(keys[2], (count, dim))) @ rotation.T
 
 
 def measure(dim: int, batch: int, scale: Scale, data: np.ndarray) -> Cell:
     """One cell; its stretches are shortened where steps are slow, so that the cell keeps to the limit."""
     training = replace(scale.training, batch=batch)
-    loop = Loop(data, training, jax.random.fold_in(jax.random.key(SEED), batch))
-    one = _shared.seconds(lambda: loop.run(1))
+    loop = Stepwise.cmfgen(data, key=jax.random.fold_in(jax.random.key(SEED), batch), settings=training)
+    compiling = _shared.seconds(lambda: loop.advance(0))
+    one = _shared.seconds(lambda: loop.advance(1))
     allowed = int(scale.limit / one) - 1
     stretch = max(1, min(scale.stretch, allowed // (2 * scale.repeats)))
-    _shared.seconds(lambda: loop.run(max(1, min(scale.burn_in, allowed // 2))))
-    times = np.asarray([_shared.seconds(lambda: loop.run(stretch)) / stretch for _ in range(scale.repeats)])
-    spent, steps = _shared.spread(times), stretch * scale.repeats
+    loop.advance(max(1, min(scale.burn_in, allowed // 2)))
+    times = np.asarray([_shared.seconds(lambda: loop.advance(stretch)) / stretch for _ in range(scale.repeats)])
+    spent, last = _shared.spread(times), slice(loop.done - stretch * scale.repeats, loop.done)
+    means = (float(np.mean(loop.trace[name][last])) for name in ("conjugate_steps", "unconverged"))
     return Cell(
         dim,
         batch,
@@ -160,9 +135,8 @@ def measure(dim: int, batch: int, scale: Scale, data: np.ndarray) -> Cell:
         spent.median,
         spent.low,
         spent.high,
-        loop.mean("conjugate_steps", steps),
-        loop.mean("unconverged", steps),
-        loop.compile_seconds,
+        *means,
+        compiling,
         stretch,
         scale.repeats,
     )
@@ -221,8 +195,7 @@ def report(cell: Cell) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write one row for each cell, and one for each exponent."""
-    given = _shared.parser("scaling.py").parse_args(arguments)
-    scale = SMOKE if given.smoke else FULL
+    given, scale = _shared.parse("scaling.py", arguments, FULL, SMOKE)
     cells = sweep(scale)
     middle = scale.dims[len(scale.dims) // 2], scale.batches[len(scale.batches) // 2]
     large = [cell for cell in cells if cell.dim >= middle[0] and cell.batch >= middle[1]]

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from conjugate_moments import config as records
 from conjugate_moments.config import Config, ConfigError, Scales, fingerprint, load, read_samples, validate
-from conjugate_moments.settings import METHODS, PeerSettings, TrainingSettings
+from conjugate_moments.config.density import ONLY, SAMPLERS
+from conjugate_moments.settings import METHODS, DensitySettings, PeerSettings, TrainingSettings
 
 ROOT = Path(__file__).parents[1]
 FILES = {name: ROOT / "config" / f"{name}.yaml" for name in ("config", "smoke", "paper")}
@@ -27,6 +28,8 @@ SMOKE = yaml.safe_load(FILES["smoke"].read_text(encoding="utf-8"))
 LAWS = "univariate.laws"
 TRUTH = "learning.truth"
 TRAINING = SMOKE["learning"]["planar"]["training"]
+ENERGIES = "density.energies"
+DENSITY = SMOKE["density"]["energies"][0]["training"]
 DELETE = object()
 
 
@@ -55,8 +58,12 @@ def law(family: str, **rest: Any) -> tuple[str, dict[str, Any]]:
     return f"{LAWS}.foo", {"label": "foo", "family": family, **rest}
 
 
-def truths(family: str, *dimensions: float) -> dict[str, Any]:
-    return {"families": [family], "dimensions": list(dimensions), "training": TRAINING}
+def truths(family: str, *dimensions: float, samples: int = 1000) -> dict[str, Any]:
+    return {"families": [family], "dimensions": list(dimensions), "samples": samples, "training": TRAINING}
+
+
+def energies(name: str, *dimensions: int) -> dict[str, Any]:
+    return {"energies": [name], "dimensions": list(dimensions), "seeds": [0, 1], "training": DENSITY}
 
 
 def scipy_law(family: str, **parameters: Any) -> tuple[str, dict[str, Any]]:
@@ -97,8 +104,10 @@ def test_records_mirror_the_file():
     assert mixture.components[0] == records.Component("norm", {"loc": -3.0, "scale": 0.5})
     assert config.learning.w2dual == PeerSettings.from_dict(SMOKE["learning"]["w2dual"])
     training = TrainingSettings.from_dict(TRAINING)
-    assert config.learning.planar == records.Planar(tuple(SMOKE["learning"]["planar"]["laws"]), training)
-    assert config.learning.truth == (records.Truth(("product", "gaussian"), (2,), training),)
+    assert config.learning.planar == records.Planar(tuple(SMOKE["learning"]["planar"]["laws"]), 2000, training)
+    assert config.learning.truth == (records.Truth(("product", "gaussian"), (2,), 2000, training),)
+    settings = DensitySettings.from_dict(DENSITY)
+    assert config.density.energies == (records.Energies(("banana", "four_modes"), (2,), (0, 1), settings),)
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.samples = 3  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -109,10 +118,11 @@ def test_numbers_become_those_of_the_record():
     assert type(config.gaussian.scales.largest) is float
 
 
-def test_samples_may_be_just_enough_for_the_largest_dimension():
-    entries = [truths("product", 256, 4), truths("gaussian", 2)]
-    config = validate(changed((TRUTH, entries), ("learning.samples", 2560)), schema=SCHEMA, root=ROOT)
+def test_samples_may_be_just_enough_for_the_largest_dimension_of_their_own_entry():
+    entries = [truths("product", 256, 4, samples=2560), truths("gaussian", 2, samples=100)]
+    config = validate(changed((TRUTH, entries), ("learning.planar.samples", 100)), schema=SCHEMA, root=ROOT)
     assert [entry.dimensions for entry in config.learning.truth] == [(256, 4), (2,)]
+    assert [entry.samples for entry in config.learning.truth] == [2560, 100]
 
 
 def test_family_may_be_learned_in_dimensions_of_its_own():
@@ -122,13 +132,15 @@ def test_family_may_be_learned_in_dimensions_of_its_own():
 
 
 @pytest.mark.parametrize("end", ["minimum", "maximum"])
-def test_training_takes_both_ends_of_every_range(end):
-    rules = SCHEMA["$defs"]["training"]["properties"]
+@pytest.mark.parametrize(("kind", "place"), [("training", "learning.planar"), ("density_training", f"{ENERGIES}.0")])
+def test_training_takes_both_ends_of_every_range(kind, place, end):
+    rules = SCHEMA["$defs"][kind]["properties"]
     numbers = {key: rule[end] for key, rule in rules.items() if key != "widths"}
     widths = [rules["widths"]["items"][end]] * rules["widths"][{"minimum": "minItems", "maximum": "maxItems"}[end]]
     training = {**numbers, "widths": widths}
-    config = validate(changed(("learning.planar.training", training)), schema=SCHEMA, root=ROOT)
-    assert config.learning.planar.training.to_dict() == training
+    config = validate(changed((f"{place}.training", training)), schema=SCHEMA, root=ROOT)
+    found = config.learning.planar if kind == "training" else config.density.energies[0]
+    assert found.training.to_dict() == training
 
 
 @pytest.mark.parametrize(
@@ -228,6 +240,25 @@ def test_records_do_not_drift_from_the_schema():
 def test_methods_are_those_that_are_trained_and_the_affine_one():
     methods = SCHEMA["properties"]["learning"]["properties"]["methods"]["items"]["enum"]
     assert methods == ["affine", *METHODS, "w2dual"]
+
+
+def test_methods_of_densities_are_those_that_exist():
+    from conjugate_moments.fits.result import fit_types
+
+    methods = SCHEMA["properties"]["density"]["properties"]["methods"]["items"]["enum"]
+    assert tuple(methods[3:]) == SAMPLERS
+    assert set(methods[:3]) <= set(fit_types())
+
+
+def test_energies_and_their_dimensions_are_those_that_exist():
+    from conjugate_moments.measures.energies import ENERGIES as KNOWN
+
+    rules = SCHEMA["$defs"]["energies"]["properties"]
+    assert rules["energies"]["items"]["enum"] == list(KNOWN)
+    assert {name: family.smallest for name, family in KNOWN.items() if family.smallest == family.largest} == ONLY
+    smallest, largest = (rules["dimensions"]["items"][end] for end in ("minimum", "maximum"))
+    others = [family for name, family in KNOWN.items() if name not in ONLY]
+    assert all(family.smallest <= smallest and largest <= family.largest for family in others)
 
 
 def test_readme_names_every_key():
@@ -445,7 +476,8 @@ FAULTS = {
     ),
     "no truth": (
         changed((TRUTH, [])),
-        "learning.truth: found [], allowed: a list of 1 or more mappings with the keys families, dimensions, training",
+        "learning.truth: found [], allowed: a list of 1 or more mappings with the keys families, dimensions, samples, "
+        "training",
     ),
     "no dimension": (
         changed((f"{TRUTH}.0.dimensions", [])),
@@ -472,8 +504,16 @@ FAULTS = {
         "learning.methods: found moment alone, allowed: one more, as moment is for planar laws only",
     ),
     "too few samples": (
-        changed((TRUTH, [truths("product", 2), truths("gaussian", 16)]), ("learning.samples", 159)),
-        "learning.samples: found 159, allowed: an integer >= 160, 10 per dimension of the largest, 16",
+        changed((TRUTH, [truths("product", 2, 4), truths("gaussian", 2, 16, samples=159)])),
+        "learning.truth[1].samples: found 159, allowed: an integer >= 160, 10 per dimension of the largest, 16",
+    ),
+    "no samples": (
+        changed((f"{TRUTH}.0.samples", DELETE)),
+        "learning.truth[0].samples: found nothing, allowed: an integer >= 100 and <= 10000000",
+    ),
+    "samples for every law": (
+        changed(("learning.samples", 2000)),
+        "learning.samples: found the unknown key 'samples', allowed: methods, seeds, points, epsilon, w2dual, planar, ",
     ),
     "no training": (
         changed(("learning.planar.training", DELETE)),
@@ -482,11 +522,65 @@ FAULTS = {
     "unknown setting": (
         changed(("learning.planar.training.width", [16])),
         "learning.planar.training.width: found the unknown key 'width', allowed: steps, batch, learning_rate, widths, "
-        "smoothing, slope, quadratic, moves, tolerance, conjugate_steps; did you mean widths?",
+        "pieces, smoothing, slope, quadratic, moves, tolerance, conjugate_steps; did you mean widths?",
     ),
     "no hidden layer": (
         changed(("learning.planar.training.widths", [])),
         "training.widths: found [], allowed: a list of 1 to 8 values, each an integer >= 1 and <= 4096",
+    ),
+    "unknown energy": (
+        changed((f"{ENERGIES}.0.energies.1", "four_mode")),
+        "density.energies[0].energies[1]: found 'four_mode', allowed: one of banana, four_modes, forty_modes, ring, "
+        "funnel, two_moons, double_wells, student_t, anisotropic, logistic; did you mean four_modes?",
+    ),
+    "energy in another dimension": (
+        changed((ENERGIES, [energies("funnel", 2, 10), energies("banana", 2, 8)])),
+        "density.energies[1].dimensions[1]: found 8 for banana, allowed: 2",
+    ),
+    "logistic regression in the plane": (
+        changed((ENERGIES, [energies("logistic", 2)])),
+        "density.energies[0].dimensions[0]: found 2 for logistic, allowed: 31",
+    ),
+    "energy twice": (
+        changed((ENERGIES, [energies("funnel", 2, 10), energies("ring", 2), energies("funnel", 10)])),
+        "density.energies[2]: found funnel in dimension 10, allowed: an energy and dimension that no entry before has",
+    ),
+    "unknown method for densities": (
+        changed(("density.methods.0", "cmfna")),
+        "density.methods[0]: found 'cmfna', allowed: one of cmfma, affine_kl, reverse_kl, mala, nuts, smc; did you ",
+    ),
+    "sampler without a budget": (
+        changed(("density.methods", ["reverse_kl", "nuts", "smc"])),
+        "density.methods: found nuts without cmfma, allowed: cmfma too, whose evaluations are its budget",
+    ),
+    "one seed of a density": (
+        changed((f"{ENERGIES}.0.seeds", [0])),
+        "density.energies[0].seeds: found [0], allowed: a list of 2 to 100 different values, each an integer >= 0",
+    ),
+    "too many points of a density": (
+        changed(("density.points", 3001)),
+        "density.points: found 3001, allowed: an integer >= 100 and <= 3000",
+    ),
+    "no regularisation": (
+        changed(("density.epsilon_share", 0)),
+        "density.epsilon_share: found 0, allowed: a number >= 0.0001 and <= 1",
+    ),
+    "no exploration": (
+        changed((f"{ENERGIES}.0.training.explorations", DELETE)),
+        "density.energies[0].training.explorations: found nothing, allowed: an integer >= 1000 and <= 1000000000",
+    ),
+    "share of the whole batch": (
+        changed((f"{ENERGIES}.0.training.share", 1.0)),
+        "density.energies[0].training.share: found 1.0, allowed: a number >= 0.01 and <= 0.99",
+    ),
+    "setting of another training": (
+        changed((f"{ENERGIES}.0.training.step", 3)),
+        "density.energies[0].training.step: found the unknown key 'step', allowed: steps, batch, learning_rate, "
+        "widths, pieces, smoothing, slope, quadratic, moves, tolerance, conjugate_steps, share, scale, explorations; ",
+    ),
+    "no entry of energies": (
+        changed((ENERGIES, [])),
+        "density.energies: found [], allowed: a list of 1 or more mappings with the keys energies, dimensions, seeds, ",
     ),
     "scales in reverse": (
         changed(("spread.scales.smallest", 20.0)),

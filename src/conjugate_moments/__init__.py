@@ -8,43 +8,52 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from conjugate_moments.fits._training import DivergedError
+    from conjugate_moments.fits.density import DensityFit, fit_density
     from conjugate_moments.fits.gaussian import GaussianFactorization, fit_gaussian
     from conjugate_moments.fits.product import ProductFactorization, fit_product
     from conjugate_moments.fits.result import FitResult, load
     from conjugate_moments.fits.samples import fit_samples
     from conjugate_moments.fits.univariate import UnivariateFactorization, fit_univariate, load_univariate
+    from conjugate_moments.fits.w2dual import fit_w2dual
     from conjugate_moments.measures.univariate import Mixture, PowerLaw, UnivariateLaw
-    from conjugate_moments.settings import TrainingSettings
+    from conjugate_moments.settings import DensitySettings, PeerSettings, TrainingSettings
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "DensityFit",
+    "DensitySettings",
     "DivergedError",
     "FitResult",
     "GaussianFactorization",
     "Mixture",
+    "PeerSettings",
     "PowerLaw",
     "ProductFactorization",
     "TrainingSettings",
     "UnivariateFactorization",
     "UnivariateLaw",
+    "fit_density",
     "fit_gaussian",
     "fit_product",
     "fit_samples",
     "fit_univariate",
+    "fit_w2dual",
     "load",
     "load_univariate",
 ]
 
 _MODULES = {
     "fits._training": ("DivergedError",),
+    "fits.density": ("DensityFit", "fit_density"),
     "fits.gaussian": ("GaussianFactorization", "fit_gaussian"),
     "fits.product": ("ProductFactorization", "fit_product"),
     "fits.result": ("FitResult", "load"),
     "fits.samples": ("fit_samples",),
     "fits.univariate": ("UnivariateFactorization", "fit_univariate", "load_univariate"),
+    "fits.w2dual": ("fit_w2dual",),
     "measures.univariate": ("Mixture", "PowerLaw", "UnivariateLaw"),
-    "settings": ("TrainingSettings",),
+    "settings": ("DensitySettings", "PeerSettings", "TrainingSettings"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

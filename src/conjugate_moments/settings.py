@@ -47,7 +47,8 @@ class TrainingSettings(_Settings):
       batch: data points, and source points, per step.
       learning_rate: at the start; it decays to 0 along a cosine.
       widths: of the hidden layers.
-      smoothing: β of the units σ(s) = (s + √(s² + 4β²))/2; small values allow steep maps.
+      pieces: affine functions in the maximum of each unit of the first layer.
+      smoothing: β of the maxima and of the units above them; small values allow steep maps.
       slope: standard deviation of the first layer's arguments over the data, at the start.
       quadratic: share of the Gaussian closed form's factor at the start, from 0.1 to below 1.
       moves: of each Langevin chain between two steps.
@@ -62,7 +63,8 @@ class TrainingSettings(_Settings):
     steps: int = 4000
     batch: int = 512
     learning_rate: float = 5e-2
-    widths: tuple[int, ...] = (256,)
+    widths: tuple[int, ...] = (64,)
+    pieces: int = 4
     smoothing: float = 0.05
     slope: float = 4.0
     quadratic: float = 0.5
@@ -73,6 +75,42 @@ class TrainingSettings(_Settings):
     def __post_init__(self) -> None:
         """Validate the settings that no other part does."""
         self._check(("steps", "batch", "moves", "conjugate_steps"), ("learning_rate", "tolerance"))
+
+
+@dataclass(frozen=True)
+class DensitySettings(TrainingSettings):
+    """How a network is trained on an unnormalised density. The defaults suit a planar one and two CPU cores.
+
+    Args:
+      steps: as for `TrainingSettings`, and so for the rest.
+      batch: points of one step, at each of which the density is evaluated once.
+      share: of the batch that is drawn from the exploration, the rest from the model.
+      scale: standard deviation of the Gaussian about 0 that the exploration begins with, in units of y. It is widened
+        as long as the mass spreads as far, so that too small a value costs evaluations, and misses modes far outside.
+      explorations: density evaluations of the exploration, each time it is widened.
+
+    Raises:
+      ValueError: naming the setting that is out of range, what was found and what is allowed.
+    """
+
+    steps: int = 2000
+    smoothing: float = 0.25
+    slope: float = 2.5
+    share: float = 0.25
+    scale: float = 10.0
+    explorations: int = 200_000
+
+    def __post_init__(self) -> None:
+        """Validate the settings that no other part does."""
+        super().__post_init__()
+        self._check(("explorations",), ("scale",))
+        if not 0 < self.share < 1:
+            raise ValueError(f"share: found {self.share}, allowed: a number above 0 and below 1")
+
+    @property
+    def explored(self) -> int:
+        """Points of a batch that are drawn from the exploration."""
+        return min(self.batch - 1, max(1, round(self.share * self.batch)))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.text import Text
 
 from conjugate_moments.figures.convergence import Trace, plot_convergence
+from conjugate_moments.figures.density import DensityPanel, FitPanel, Surface, plot_density
 from conjugate_moments.figures.gaussian import Panel, plot_gaussian
 from conjugate_moments.figures.planar import MethodDraws, PlanarPanel, plot_failures, plot_planar
 from conjugate_moments.figures.spread import Sweep, plot_spread
@@ -70,7 +71,18 @@ def truth(status="converged"):
     return plot_truth(maps, maps[:2])
 
 
-EVERY = [gaussian, univariate, spread, convergence, planar, failures, truth]
+def surface(width=1.0):
+    values = np.exp(-(X[:, None] ** 2 + X**2) / width)
+    return Surface(width * np.stack([X, X]), values / values.max())
+
+
+def density(rows=2, fit=True):
+    points = np.random.default_rng(0).normal(size=(50, 2)) / 3
+    made = FitPanel(surface(2.0), 2 * points, points, 3 * points[:, 0], "ESS 0.990")
+    return plot_density([DensityPanel("two moons", surface(), made if fit else None)] * rows)
+
+
+EVERY = [gaussian, univariate, spread, convergence, planar, failures, truth, density]
 
 
 @pytest.mark.parametrize("draw", EVERY)
@@ -115,6 +127,7 @@ def test_panels_of_gaussians_share_limits_and_need_no_law_in_the_plane():
         lambda: univariate(rows=1, converged=False),
         lambda: truth("unconverged"),
         lambda: plot_planar([*page(1), *page(1, cmfgen=draws())]),
+        lambda: density(fit=False),
     ],
 )
 def test_fits_that_did_not_converge_are_named(figure):
@@ -207,3 +220,19 @@ def test_truth_is_drawn_without_sources_or_when_nothing_converged_but_not_empty(
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["CMFGen", "noise floor"]
     with pytest.raises(ValueError, match="curves_map"):
         plot_truth([], [curve])
+
+
+def test_densities_that_are_compared_share_limits_and_weights_share_one_scale():
+    figure = density(rows=2)
+    law, gibbs, images, weights = figure.axes[:4]
+    assert len({limits(axes) for axes in (law, images, weights)}) == 1
+    assert limits(gibbs) != limits(law)
+    clouds = [axes.collections[0] for axes in figure.axes if axes.texts]
+    assert {cloud.get_clim() for cloud in clouds} == {(-1.0, 1.0)}
+    assert all(np.abs(cloud.get_array()).max() == 1 for cloud in clouds)  # weights beyond are drawn at the ends
+
+
+@pytest.mark.parametrize("rows", [0, 10])
+def test_page_of_densities_has_one_to_nine_laws(rows):
+    with pytest.raises(ValueError, match=f"panels: found {rows}, allowed: 1 to 9 laws on a page"):
+        density(rows=rows)

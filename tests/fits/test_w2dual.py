@@ -7,13 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from conjugate_moments import load
-from conjugate_moments.fits import w2dual
+from conjugate_moments import PeerSettings, fit_w2dual, load
+from conjugate_moments.fits import _training, w2dual
 from conjugate_moments.fits.result import gaussian_map
-from conjugate_moments.fits.w2dual import W2DualFit, fit_w2dual
+from conjugate_moments.fits.w2dual import W2DualFit
 from conjugate_moments.metrics.uvp import l2_uvp
 from conjugate_moments.potentials.base import hessians
-from conjugate_moments.settings import PeerSettings
 
 KEY = jax.random.key(0)
 COV = np.array([[1.0, 0.6], [0.6, 0.8]])
@@ -95,6 +94,39 @@ def test_the_key_decides_everything(data, source, fit):
     x = source[:50]
     np.testing.assert_array_equal(again.transport(x), fit.transport(x))
     assert np.abs(other.transport(x) - fit.transport(x)).max() > 1e-3
+
+
+def test_interrupted_fit_resumes_bit_for_bit(data, source, fit, tmp_path, monkeypatch):
+    written, calls = _training._write, []
+
+    def killed(path, *rest):
+        written(path, *rest)
+        calls.append(path)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    given = {"key": KEY, "settings": SMALL, "source": source, "checkpoint": tmp_path / "fit.checkpoint.npz"}
+    monkeypatch.setattr(_training, "_write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fit_w2dual(data, **given)
+    monkeypatch.undo()
+    with np.load(given["checkpoint"]) as stored:
+        assert 0 < stored["done"] < SMALL.steps
+    # The key of a batch is that of its step: a fit that began anew would be the same, so the steps done are counted.
+    counted, advance = [], _training._advance
+
+    def counting(step, carry, trace, given, start, stop, key):
+        counted.append(stop - start)
+        return advance(step, carry, trace, given, start, stop, key)
+
+    monkeypatch.setattr(_training, "_advance", counting)
+    resumed = fit_w2dual(data, **given)
+    assert not given["checkpoint"].exists()
+    assert sum(counted) == SMALL.steps - 3 * SMALL.steps // _training.CHUNKS
+    for one, other in zip(jax.tree.leaves(fit.network), jax.tree.leaves(resumed.network), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for name, values in fit.trace.items():
+        np.testing.assert_array_equal(values, resumed.trace[name])
 
 
 def test_saved_fit_is_the_same(fit, tmp_path):

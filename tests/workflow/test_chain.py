@@ -17,6 +17,7 @@ TRAINING = {
     "batch": 16,
     "learning_rate": 5.0e-3,
     "widths": [4],
+    "pieces": 2,
     "smoothing": 0.05,
     "slope": 2.0,
     "quadratic": 0.5,
@@ -24,6 +25,7 @@ TRAINING = {
     "tolerance": 1.0e-3,
     "conjugate_steps": 50,
 }
+EXPLORED = {**TRAINING, "smoothing": 0.25, "share": 0.25, "scale": 4.0, "explorations": 5000}
 CONFIG = {
     "output": "out",
     "seeds": [0, 1],
@@ -44,17 +46,25 @@ CONFIG = {
     "learning": {
         "methods": ["affine", "cmfgen", "w2dual"],
         "seeds": [0, 1],
-        "samples": 200,
         "points": 100,
         "epsilon": 0.1,
         "w2dual": {"steps": 2, "batch": 16, "learning_rate": 5.0e-3, "widths": [4]},
-        "planar": {"laws": ["circles"], "training": TRAINING},
-        "truth": [{"families": ["product", "gaussian"], "dimensions": [2], "training": TRAINING}],
+        "planar": {"laws": ["circles"], "samples": 200, "training": TRAINING},
+        "truth": [
+            {"families": ["product"], "dimensions": [2], "samples": 200, "training": TRAINING},
+            {"families": ["gaussian"], "dimensions": [2], "samples": 250, "training": TRAINING},
+        ],
+    },
+    "density": {
+        "methods": ["cmfma", "smc"],
+        "points": 100,
+        "epsilon_share": 0.01,
+        "energies": [{"energies": ["four_modes"], "dimensions": [2], "seeds": [0, 1], "training": EXPLORED}],
     },
     "figures": {"dpi": 50},
 }
-NAMES = ("gaussian", "univariate", "spread", "planar", "truth")
-PICTURES = ("gaussian", "univariate", "convergence", "spread", "planar", "failures", "truth")
+NAMES = ("gaussian", "univariate", "spread", "planar", "truth", "density")
+PICTURES = ("gaussian", "univariate", "convergence", "spread", "planar", "failures", "truth", "density")
 TABLES = [f"tables/{name}.{form}" for name in (*NAMES, "claims") for form in ("csv", "md", "tex")]
 FIGURES = [f"figures/{name}.{form}" for name in PICTURES for form in ("pdf", "png")]
 
@@ -76,7 +86,7 @@ def configure(checkout, config):
 def snakemake(checkout, *options):
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *options]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
-    return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def to_run(checkout):
@@ -85,6 +95,12 @@ def to_run(checkout):
     assert run.returncode == 0, run.stderr
     text = run.stdout + run.stderr
     return set(re.findall(r"^(?:local)?rule (\w+):$", text, flags=re.MULTILINE)) - {"all"}
+
+
+def to_write(checkout):
+    """Outputs that a dry run names, one text for each job."""
+    run = snakemake(checkout, "--dry-run")
+    return re.findall(r"^    output: (.*)$", run.stdout + run.stderr, flags=re.MULTILINE)
 
 
 def contents(folder):
@@ -115,10 +131,25 @@ def test_chain(checkout):
     law = {**CONFIG["univariate"]["laws"]["normal"], "parameters": {"scale": 2.0}}
     laws = {**CONFIG["univariate"]["laws"], "normal": law}
     configure(checkout, {**CONFIG, "univariate": {**CONFIG["univariate"], "laws": laws}})
-    run = snakemake(checkout, "--dry-run")
-    written = re.findall(r"^    output: (.*)$", run.stdout + run.stderr, flags=re.MULTILINE)
+    written = to_write(checkout)
     assert any("out/fits/univariate/normal" in output for output in written)
     assert not any("uniform" in output or "gaussian" in output or "spread" in output for output in written)
+
+    # More samples of one entry: its draws, and its fits by every method, again; those of no other law.
+    truth = [CONFIG["learning"]["truth"][0], {**CONFIG["learning"]["truth"][1], "samples": 260}]
+    configure(checkout, {**CONFIG, "learning": {**CONFIG["learning"], "truth": truth}})
+    again = {path for output in to_write(checkout) for path in output.split(", ") if "seed0" in path}
+    fits = [f"out/fits/learned/gaussian_d2/{method}/seed0" for method in CONFIG["learning"]["methods"]]
+    files = {"fit.npz", "trace.csv"}
+    assert again == {"out/data/learned/gaussian_d2/seed0.npz", *(f"{fit}/{name}" for fit in fits for name in files)}
+
+    # More points: scores, and no fit.
+    configure(checkout, {**CONFIG, "learning": {**CONFIG["learning"], "points": 101}})
+    assert {"floor_planar", "score_learned"} <= to_run(checkout)
+    assert not {"draw_planar", "draw_truth", "fit_learned", "score_density"} & to_run(checkout)
+    configure(checkout, {**CONFIG, "density": {**CONFIG["density"], "points": 101}})
+    assert {"draw_density", "floor_density", "score_density"} <= to_run(checkout)
+    assert not {"fit_density", "sample_density"} & to_run(checkout)
 
     # A configuration that is refused: one line, nothing started, nothing touched.
     before = contents(out)

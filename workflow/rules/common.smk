@@ -24,6 +24,7 @@ os.environ.update(
 )
 
 from conjugate_moments.config import ConfigError, SamplesEntry, fingerprint, validate
+from conjugate_moments.config.density import SAMPLERS
 
 try:
     CONFIG = validate(config, schema=ROOT / "workflow" / "schemas" / "config.schema.yaml", root=Path())
@@ -37,7 +38,7 @@ def batched(items, size):
     return [items[first : first + size] for first in range(0, len(items), size)]
 
 
-TABLES = ["gaussian", "univariate", "spread", "planar", "truth", "claims"]
+TABLES = ["gaussian", "univariate", "spread", "planar", "truth", "density", "claims"]
 FACTORIZATIONS = ["moment", "conjugate"]
 LAWS_PER_PAGE = 12
 # Figures of the univariate laws, by name, and the laws on each.
@@ -49,7 +50,7 @@ PAGES = {
 
 # Laws whose potential is learned: planar ones by name, those of known potential by family and dimension.
 TRUTHS = {
-    f"{family}_d{dimension}": (family, dimension, entry.training)
+    f"{family}_d{dimension}": (family, dimension, entry)
     for entry in CONFIG.learning.truth
     for family in entry.families
     for dimension in entry.dimensions
@@ -58,8 +59,28 @@ LEARNED = [*CONFIG.learning.planar.laws, *TRUTHS]
 # The moment measure has another potential and another source than the known ones: there is nothing to compare.
 TRUTH_METHODS = [method for method in CONFIG.learning.methods if method != "moment"]
 
+# Laws known by their density up to a constant, by name and dimension, and what is made of them.
+ENERGIES = {
+    f"{name}_d{dimension}": (name, dimension, entry)
+    for entry in CONFIG.density.energies
+    for name in entry.energies
+    for dimension in entry.dimensions
+}
+POSTERIORS = [energy for energy, (name, *_) in ENERGIES.items() if name == "logistic"]  # without exact draws
+DENSITY_FITS = [method for method in CONFIG.density.methods if method not in SAMPLERS]
+# Laws of the figure, which shows what the method of the paper makes of planar ones.
+DENSITY_PANELS = [
+    energy for energy, (_, dimension, _) in ENERGIES.items() if dimension == 2 and "cmfma" in DENSITY_FITS
+]
+DENSITY_SEEDS = sorted({seed for entry in CONFIG.density.energies for seed in entry.seeds})
+
 
 wildcard_constraints:
+    energy="|".join(ENERGIES),
+    fitted="|".join(DENSITY_FITS),
+    sampler="|".join(SAMPLERS),
+    approach="|".join(CONFIG.density.methods),
+    repetition="|".join(map(str, DENSITY_SEEDS)),
     learned="|".join(LEARNED),
     planar="|".join(CONFIG.learning.planar.laws),
     truth="|".join(TRUTHS),
@@ -86,6 +107,8 @@ def tables():
 def figures():
     """Every figure, as vectors and as a bitmap."""
     names = ["gaussian", *PAGES, "convergence", "spread", "planar", "failures", "truth"]
+    if DENSITY_PANELS:
+        names.append("density")
     return expand(out("figures/{name}.{form}"), name=names, form=["pdf", "png"])
 
 
@@ -126,13 +149,16 @@ def known_truth(wildcards):
     return TRUTHS[wildcards.learned][:2] if wildcards.learned in TRUTHS else None
 
 
+def study(law):
+    """Entry of the configuration that says how a law is learned."""
+    return TRUTHS[law][2] if law in TRUTHS else CONFIG.learning.planar
+
+
 def training(wildcards):
-    """Training settings of the networks for a law, by the method of the paper and its kin or by OTT."""
-    if wildcards.method == "w2dual":
-        return CONFIG.learning.w2dual
-    if wildcards.learned in TRUTHS:
-        return TRUTHS[wildcards.learned][2]
-    return CONFIG.learning.planar.training
+    """Training settings of the networks for a law, by the method of the paper and its kin or by OTT; None without."""
+    if wildcards.method == "affine":
+        return None
+    return CONFIG.learning.w2dual if wildcards.method == "w2dual" else study(wildcards.learned).training
 
 
 def learned_fits(wildcards):
@@ -150,14 +176,71 @@ def floors(wildcards):
     return [] if wildcards.learned in TRUTHS else [out(f"metrics/learned/{wildcards.learned}/floors.csv")]
 
 
+def density_seeds(energy):
+    """Seeds of the runs on a law that is known by its density."""
+    return ENERGIES[energy][2].seeds
+
+
+def posterior(wildcards):
+    """The chains that stand for exact draws of a law that has none."""
+    return [out("data/density/logistic.npz")] if wildcards.energy in POSTERIORS else []
+
+
+def true_draws(wildcards):
+    """Draws of a law that is known by its density, for every seed."""
+    return expand(
+        out("data/density/{energy}/seed{seed}.npz"), energy=wildcards.energy, seed=density_seeds(wildcards.energy)
+    )
+
+
+def density_runs(wildcards):
+    """What one method made of one law, for every seed: files of fits or of draws."""
+    name = "sample.npz" if wildcards.approach in SAMPLERS else "fit.npz"
+    return [f"{folder}/{name}" for folder in density_folders(wildcards)]
+
+
+def density_efforts(wildcards):
+    """What these runs cost."""
+    return [f"{folder}/effort.csv" for folder in density_folders(wildcards)]
+
+
+def density_folders(wildcards):
+    """Folders of the runs of one method on one law."""
+    return expand(
+        out("fits/density/{energy}/{method}/seed{seed}"),
+        energy=wildcards.energy,
+        method=wildcards.approach,
+        seed=density_seeds(wildcards.energy),
+    )
+
+
+def density_digest(wildcards):
+    """Digest of what a run depends on or, where no seed is named, the scores of all seeds, for provenance."""
+    *law, entry = ENERGIES[wildcards.energy]
+    run = fingerprint({"law": law, "training": entry.training.to_dict()})
+    if "repetition" in wildcards.keys():
+        return run
+    scores = digest("density.points", "density.epsilon_share")
+    return fingerprint({"runs": run, "seeds": entry.seeds, "scores": scores(wildcards)})
+
+
+def draws_digest(law):
+    """Digest of what the draws of a learned law depend on, for provenance."""
+    return fingerprint({"law": law, "samples": study(law).samples, "seeds": CONFIG.learning.seeds})
+
+
 def learned_digest(wildcards):
-    """Digest of what the fits to a law depend on, for provenance."""
-    parts = ["learning.samples", "learning.seeds", "learning.points", "learning.epsilon"]
-    if wildcards.method == "w2dual":
-        parts.append("learning.w2dual")
-    if wildcards.learned not in TRUTHS:
-        return digest(*parts, "learning.planar.training")(wildcards)
-    return fingerprint({"learning": digest(*parts)(wildcards), "truth": str(TRUTHS[wildcards.learned])})
+    """Digest of what a fit depends on or, where no seed is named, the scores of all seeds, for provenance."""
+    settings = training(wildcards)
+    fit = fingerprint(
+        {
+            "law": wildcards.learned,
+            "samples": study(wildcards.learned).samples,
+            "training": settings and settings.to_dict(),
+        }
+    )
+    scores = digest("learning.seeds", "learning.points", "learning.epsilon")
+    return fit if "seed" in wildcards.keys() else fingerprint({"fits": fit, "scores": scores(wildcards)})
 
 
 def digest(*paths):

@@ -67,8 +67,8 @@ rule draw_planar:
         runtime=30,
     params:
         seeds=CONFIG.learning.seeds,
-        samples=CONFIG.learning.samples,
-        fingerprint=digest("learning.samples", "learning.seeds"),
+        samples=CONFIG.learning.planar.samples,
+        fingerprint=lambda wildcards: draws_digest(wildcards.planar),
     script:
         "../scripts/draw_planar.py"
 
@@ -91,7 +91,52 @@ rule draw_truth:
     params:
         truth=lambda wildcards: TRUTHS[wildcards.truth][:2],
         seeds=CONFIG.learning.seeds,
-        samples=CONFIG.learning.samples,
-        fingerprint=digest("learning.samples", "learning.seeds"),
+        samples=lambda wildcards: study(wildcards.truth).samples,
+        fingerprint=lambda wildcards: draws_digest(wildcards.truth),
     script:
         "../scripts/draw_truth.py"
+
+
+rule sample_posterior:
+    input:
+        code=code("sample_posterior.py"),
+    output:
+        chains=out("data/density/logistic.npz"),
+    log:
+        out("logs/sample_posterior.log"),
+    benchmark:
+        out("benchmarks/sample_posterior.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        fingerprint=digest(),
+    script:
+        "../scripts/sample_posterior.py"
+
+
+rule draw_density:
+    input:
+        chains=posterior,
+        code=code("draw_density.py"),
+    output:
+        draws=out("data/density/{energy}/seed{repetition}.npz"),
+    log:
+        out("logs/draw_density/{energy}/seed{repetition}.log"),
+    benchmark:
+        out("benchmarks/draw_density/{energy}/seed{repetition}.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        law=lambda wildcards: ENERGIES[wildcards.energy][:2],
+        points=CONFIG.density.points,
+        fingerprint=digest("density.points"),
+    script:
+        "../scripts/draw_density.py"

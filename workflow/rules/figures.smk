@@ -192,3 +192,34 @@ rule plot_truth:
         fingerprint=digest("learning", "figures"),
     script:
         "../scripts/plot_truth.py"
+
+
+rule plot_density:
+    input:
+        panels=expand(out("metrics/density/{energy}/cmfma.npz"), energy=DENSITY_PANELS),
+        scores=expand(out("metrics/density/{energy}/cmfma.csv"), energy=DENSITY_PANELS),
+        code=code("plot_density.py"),
+    output:
+        pdf=out("figures/density.pdf"),
+        png=report(
+            out("figures/density.png"),
+            category="Experiment 4: unnormalised densities",
+            caption="../report/density_figure.rst",
+        ),
+    log:
+        out("logs/plot_density.log"),
+    benchmark:
+        out("benchmarks/plot_density.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        labels=[ENERGIES[energy][0].replace("_", " ") for energy in DENSITY_PANELS],
+        seeds=[density_seeds(energy)[0] for energy in DENSITY_PANELS],
+        dpi=CONFIG.figures.dpi,
+        fingerprint=digest("density", "figures"),
+    script:
+        "../scripts/plot_density.py"

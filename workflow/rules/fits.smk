@@ -139,3 +139,55 @@ rule fit_learned:
         fingerprint=learned_digest,
     script:
         "../scripts/fit_learned.py"
+
+
+rule fit_density:
+    input:
+        code=code("fit_density.py"),
+    output:
+        fit=out("fits/density/{energy}/{fitted}/seed{repetition}/fit.npz"),
+        trace=out("fits/density/{energy}/{fitted}/seed{repetition}/trace.csv"),
+        effort=out("fits/density/{energy}/{fitted}/seed{repetition}/effort.csv"),
+    log:
+        out("logs/fit_density/{energy}/{fitted}/seed{repetition}.log"),
+    benchmark:
+        out("benchmarks/fit_density/{energy}/{fitted}/seed{repetition}.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=720,
+        gpu=1,
+    params:
+        law=lambda wildcards: ENERGIES[wildcards.energy][:2],
+        training=lambda wildcards: ENERGIES[wildcards.energy][2].training,
+        checkpoint=out("checkpoints/{energy}/{fitted}/seed{repetition}.npz"),
+        fingerprint=density_digest,
+    script:
+        "../scripts/fit_density.py"
+
+
+# Samplers are given as many evaluations of the density as CMFMA used, with the same seed.
+rule sample_density:
+    input:
+        budget=out("fits/density/{energy}/cmfma/seed{repetition}/effort.csv"),
+        code=code("sample_density.py"),
+    output:
+        sample=out("fits/density/{energy}/{sampler}/seed{repetition}/sample.npz"),
+        effort=out("fits/density/{energy}/{sampler}/seed{repetition}/effort.csv"),
+    log:
+        out("logs/sample_density/{energy}/{sampler}/seed{repetition}.log"),
+    benchmark:
+        out("benchmarks/sample_density/{energy}/{sampler}/seed{repetition}.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=120,
+    params:
+        law=lambda wildcards: ENERGIES[wildcards.energy][:2],
+        fingerprint=density_digest,
+    script:
+        "../scripts/sample_density.py"

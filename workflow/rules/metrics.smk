@@ -135,3 +135,57 @@ rule score_learned:
         fingerprint=learned_digest,
     script:
         "../scripts/score_learned.py"
+
+
+rule floor_density:
+    input:
+        draws=true_draws,
+        code=code("floor_density.py"),
+    output:
+        floors=out("metrics/density/{energy}/floors.csv"),
+    log:
+        out("logs/floor_density/{energy}.log"),
+    benchmark:
+        out("benchmarks/floor_density/{energy}.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        seeds=lambda wildcards: density_seeds(wildcards.energy),
+        epsilon_share=CONFIG.density.epsilon_share,
+        fingerprint=digest("density.points", "density.epsilon_share"),
+    script:
+        "../scripts/floor_density.py"
+
+
+rule score_density:
+    input:
+        runs=density_runs,
+        efforts=density_efforts,
+        draws=true_draws,
+        floors=out("metrics/density/{energy}/floors.csv"),
+        code=code("score_density.py"),
+    output:
+        scores=out("metrics/density/{energy}/{approach}.csv"),
+        panel=out("metrics/density/{energy}/{approach}.npz"),
+    log:
+        out("logs/score_density/{energy}/{approach}.log"),
+    benchmark:
+        out("benchmarks/score_density/{energy}/{approach}.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=120,
+    params:
+        law=lambda wildcards: ENERGIES[wildcards.energy][:2],
+        seeds=lambda wildcards: density_seeds(wildcards.energy),
+        points=CONFIG.density.points,
+        epsilon_share=CONFIG.density.epsilon_share,
+        fingerprint=density_digest,
+    script:
+        "../scripts/score_density.py"

@@ -123,8 +123,32 @@ use rule tabulate_gaussian as tabulate_truth with:
         labels={law: law.replace("_", " ") for law in TRUTHS},
 
 
+use rule tabulate_gaussian as tabulate_density with:
+    input:
+        scores=expand(out("metrics/density/{energy}/{method}.csv"), energy=ENERGIES, method=CONFIG.density.methods),
+        code=code("tabulate.py"),
+    output:
+        csv=report(
+            out("tables/density.csv"),
+            category="Experiment 4: unnormalised densities",
+            caption="../report/density_table.rst",
+        ),
+        md=out("tables/density.md"),
+        tex=out("tables/density.tex"),
+    log:
+        out("logs/tabulate_density.log"),
+    benchmark:
+        out("benchmarks/tabulate_density.tsv")
+    params:
+        fingerprint=digest("density"),
+        seeds=DENSITY_SEEDS,
+        experiment="density",
+        labels={energy: energy.replace("_d", ", d = ").replace("_", " ") for energy in ENERGIES},
+
+
 rule tabulate_claims:
     input:
+        density=expand(out("metrics/density/{energy}/{method}.csv"), energy=ENERGIES, method=CONFIG.density.methods),
         spread=expand(out("metrics/spread/{law}.csv"), law=CONFIG.spread.laws),
         planar=expand(
             out("metrics/learned/{law}/{method}.csv"), law=CONFIG.learning.planar.laws, method=CONFIG.learning.methods
@@ -150,7 +174,7 @@ rule tabulate_claims:
         mem_mb=500,
         runtime=5,
     params:
-        fingerprint=digest(*solved(CONFIG.spread.laws), "spread", "learning"),
-        seeds=CONFIG.learning.seeds,
+        fingerprint=digest(*solved(CONFIG.spread.laws), "spread", "learning", "density"),
+        seeds=sorted({*CONFIG.learning.seeds, *DENSITY_SEEDS}),
     script:
         "../scripts/tabulate_claims.py"

@@ -15,6 +15,7 @@ from conjugate_moments.measures.planar import PLANAR
 from conjugate_moments.metrics.learned import (
     generate,
     gibbs_floor,
+    held_out,
     over_fits,
     planar_scores,
     truth_scores,
@@ -35,10 +36,11 @@ for seed, path in zip(seeds, snakemake.input.fits, strict=True):
         found.append(truth_scores(law, fit, n, given_source=method in GIVEN_SOURCE, key=key))
         continue
     law, drawn = PLANAR[name], generate(fit, n, key=key)
-    found.append(planar_scores(law, drawn, law.sample(n, key=key_for(seed, "truth", name)), snakemake.params.epsilon))
+    true = law.sample(n, key=key_for(seed, "truth", name))
+    found.append(planar_scores(law, drawn, true, snakemake.params.epsilon, held_out(fit, true)))
     if not arrays:
         arrays = {"source": drawn.source, "generated": drawn.images, "off": law.gap(np.nan_to_num(drawn.images))}
-        arrays |= {"grid": warped_grid(fit, drawn.source), "truth": law.sample(n, key=key_for(seed, "truth", name))}
+        arrays |= {"grid": warped_grid(fit, drawn.source), "truth": true}
 floors = {}
 if snakemake.params.truth and method not in GIVEN_SOURCE:
     law = truth(*snakemake.params.truth)

@@ -9,7 +9,7 @@ from conjugate_moments.metrics.claims import claims, claims_latex, claims_markdo
 from conjugate_moments.metrics.records import read_scores
 from conjugate_moments.provenance import line, provenance
 
-paths = {name: snakemake.input[name] for name in ("spread", "planar", "truth")}
+paths = {name: snakemake.input[name] for name in ("spread", "planar", "truth", "density")}
 found = claims({name: [score for path in each for score in read_scores(path)] for name, each in paths.items()})
 record = line(provenance(snakemake.params.fingerprint, seeds=snakemake.params.seeds))
 write_text(snakemake.output.csv, f"# {record}\n{claims_table(found).to_csv(index=False)}")

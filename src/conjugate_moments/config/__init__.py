@@ -2,6 +2,7 @@
 
 from conjugate_moments.config._messages import ConfigError
 from conjugate_moments.config._whole import Config, Figures, fingerprint, load, validate
+from conjugate_moments.config.density import Density, Energies
 from conjugate_moments.config.gaussian import Gaussian, GaussianLaw
 from conjugate_moments.config.learning import Learning, Planar, Truth
 from conjugate_moments.config.scales import Scales
@@ -23,6 +24,8 @@ __all__ = [
     "Component",
     "Config",
     "ConfigError",
+    "Density",
+    "Energies",
     "Figures",
     "Gaussian",
     "GaussianLaw",

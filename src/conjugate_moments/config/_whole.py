@@ -12,6 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from conjugate_moments.config._schema import check_schema
 from conjugate_moments.config._yaml import check_plain, read_yaml
+from conjugate_moments.config.density import Density, check_density
 from conjugate_moments.config.gaussian import Gaussian, check_gaussian
 from conjugate_moments.config.learning import Learning, check_learning
 from conjugate_moments.config.spread import Spread, check_spread
@@ -36,6 +37,7 @@ class Config:
     univariate: Univariate
     spread: Spread
     learning: Learning
+    density: Density
     figures: Figures
 
 
@@ -71,6 +73,7 @@ def validate(config: object, *, schema: Mapping[str, Any] | Path | str, root: Pa
     check_univariate(record.univariate, config)
     check_spread(record.spread, record.univariate.laws)
     check_learning(record.learning)
+    check_density(record.density)
     return record
 
 

@@ -12,31 +12,35 @@ FEWEST_PER_DIMENSION = 10
 
 @dataclass(frozen=True)
 class Planar:
-    """Experiment 3: names of the planar laws, and how a network is trained on each."""
+    """Experiment 3: names of the planar laws, data points per seed, and how a network is trained on each."""
 
     laws: tuple[str, ...]
+    samples: int
     training: TrainingSettings
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Experiment 7: families of potentials that are known, each learned in all of the dimensions, trained alike."""
+    """Experiment 7: families of potentials that are known, each learned in all of the dimensions, trained alike.
+
+    `samples` are data points per seed.
+    """
 
     families: tuple[str, ...]
     dimensions: tuple[int, ...]
+    samples: int
     training: TrainingSettings
 
 
 @dataclass(frozen=True)
 class Learning:
-    """Experiments 3 and 7: `samples` and `points` are per seed, `epsilon` in squared units of the data.
+    """Experiments 3 and 7: `points` are per seed, `epsilon` is in squared units of the data.
 
     `w2dual` is how OTT's networks are trained, in every dimension.
     """
 
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
-    samples: int
     points: int
     epsilon: float
     w2dual: PeerSettings
@@ -45,7 +49,7 @@ class Learning:
 
 
 def check_learning(learning: Learning) -> None:
-    """Refuse methods that no truth judges, a law written twice, and too few samples for the largest dimension."""
+    """Refuse methods that no truth judges, a law written twice, and too few samples for a dimension."""
     if set(learning.methods) == {"moment"}:
         refuse(("learning", "methods"), "moment alone", "one more, as moment is for planar laws only")
     seen: set[tuple[str, int]] = set()
@@ -55,8 +59,8 @@ def check_learning(learning: Learning) -> None:
             path = ("learning", "truth", index)
             refuse(path, f"{family} in dimension {dimension}", "a family and dimension that no entry before has")
         seen |= laws
-    largest = max(dimension for _, dimension in seen)
-    fewest = FEWEST_PER_DIMENSION * largest
-    if learning.samples < fewest:
-        allowed = f"an integer >= {fewest}, {FEWEST_PER_DIMENSION} per dimension of the largest, {largest}"
-        refuse(("learning", "samples"), str(learning.samples), allowed)
+        largest = max(entry.dimensions)
+        fewest = FEWEST_PER_DIMENSION * largest
+        if entry.samples < fewest:
+            allowed = f"an integer >= {fewest}, {FEWEST_PER_DIMENSION} per dimension of the largest, {largest}"
+            refuse(("learning", "truth", index, "samples"), str(entry.samples), allowed)

@@ -65,8 +65,8 @@ def train(
       The last carry, and the trace: one array `[steps]` per scalar.
 
     Raises:
-      DivergedError: at the end of a stretch after which the loss or a leaf of the carry is not finite or, but for the
-        first, in which the scalar "acceptance" collapsed or the scalar "unconverged" is most of 1.
+      DivergedError: at the end of a stretch after which the loss or a leaf of the carry is not finite, in which the
+        scalar "undefined" was not 0 or, but for the first, "acceptance" collapsed or "unconverged" is most of 1.
     """
     from tqdm import tqdm
 
@@ -98,7 +98,9 @@ def _check(name: str, carry: Any, trace: Mapping[str, np.ndarray], first: int) -
     done = len(next(iter(trace.values())))
     means = {scalar: float(np.mean(values[first:])) for scalar, values in trace.items()}
     found = remedy = ""
-    if not np.isfinite(means.get("loss", 0.0)):
+    if means.get("undefined", 0.0):
+        found, remedy = "points where the log-density is NaN", "return -inf where the density is 0"
+    elif not np.isfinite(means.get("loss", 0.0)):
         found, remedy = "a loss that is not finite", "lower learning_rate, raise smoothing"
     elif not _is_finite(carry):
         found, remedy = "parameters that are not finite", "lower learning_rate, raise smoothing"

@@ -97,6 +97,18 @@ class GaussianFactorization:
         """`n` draws of ρ as images of Gibbs draws, `[n, d]`."""
         return self.transport(self.sample_gibbs(n, key=key))
 
+    def log_prob(self, y: ArrayLike) -> Array:
+        """Log-density of ρ at points `[..., d]`, by the change of variables; result `[...]`.
+
+        Raises:
+          ValueError: for points that are not finite or not of dimension d.
+        """
+        y = np.asarray(y, dtype=np.float64)
+        if y.shape[-1:] != self.mean.shape or not np.all(np.isfinite(y)):
+            found = f"shape {list(y.shape)} with {int(np.sum(~np.isfinite(y)))} NaN or infinite entries"
+            raise ValueError(f"y: found {found}, allowed: finite [..., {self.mean.size}]")
+        return -self.potential(self.inverse_transport(y)) - np.linalg.slogdet(self.matrix)[1]
+
     @property
     def variance(self) -> float:
         """Trace of the covariance of ρ."""

@@ -22,6 +22,17 @@ from conjugate_moments._matrices import symmetric_power
 from conjugate_moments.conjugates.base import ConjugateSolution, best_start
 from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.conjugates.selection import conjugate_solver
+from conjugate_moments.inference.density import (
+    EXACT_DIM,
+    LogDensity,
+    LogDet,
+    LogNormaliser,
+    check_finite,
+    curvature_root,
+    grid_normaliser,
+    log_det_hessian,
+    log_normaliser,
+)
 from conjugate_moments.potentials.base import Potential, gradients, values
 from conjugate_moments.potentials.icnn import InputConvexNetwork
 from conjugate_moments.samplers.grid import GridDistribution, grid_distribution
@@ -33,6 +44,7 @@ Array = NDArray[np.floating]
 ANCHORS = 512  # data points kept: chains and conjugate solves start from them and their images
 BATCH = 2048  # targets solved at once: memory does not grow with the number of points
 THIN = 10  # moves between draws of a chain; eight times as many, once, where that did not mix
+CURVATURES = 16  # points whose mean Hessian preconditions the stochastic log-determinants
 
 
 @dataclass(frozen=True)
@@ -83,7 +95,8 @@ class FitResult(ABC):
     @staticmethod
     def blank(settings: Any, dim: int) -> Potential:
         """A network in dimension `dim` with the structure, but not the numbers, of one that was fitted."""
-        start = {"widths": settings.widths, "smoothing": settings.smoothing, "key": jax.random.key(0)}
+        start = {"widths": settings.widths, "pieces": settings.pieces, "key": jax.random.key(0)}
+        start |= {"smoothing": settings.smoothing}
         return InputConvexNetwork.initial(np.zeros(dim), np.eye(dim), **start)
 
     @property
@@ -130,6 +143,84 @@ class FitResult(ABC):
     def sample(self, n: int, *, key: jax.Array) -> Array:
         """`n` draws of the fitted law as images of source draws, `[n, d]`; NaN as for `transport`."""
         return self.transport(self.sample_gibbs(n, key=key))
+
+    def log_prob(self, y: ArrayLike) -> Array:
+        """Log-density of the fitted law at points `[n, d]`, in nats: `[n]`, float64.
+
+        By the change of variables x = ∇w(y): log q(y) = −w(∇w(y)) + log det ∇²w(y) − log Z_w, and so for the other
+        methods. Rows whose conjugate did not converge, or whose Hessian is not positive definite, are NaN.
+
+        The first call of a fit estimates log Z, by chains where d > 2, and keeps it. `log_density` has the errors.
+
+        Args:
+          y: `[n, d]`.
+
+        Raises:
+          ValueError: if `y` is not finite numbers `[n, d]`, or the source measure is known by draws only.
+          RuntimeError: if log Z is not to be trusted; `log_density` returns what there is, with its status.
+        """
+        found = self.log_density(y)
+        if not found.normaliser.converged:
+            raise RuntimeError(
+                f"log_prob: log Z has not converged by {found.normaliser.method}, split R̂ {found.normaliser.r_hat:.3g} "
+                f"and standard error {found.normaliser.standard_error:.3g}; use log_density() to see it all the same"
+            )
+        return found.value
+
+    def log_density(self, y: ArrayLike) -> LogDensity:
+        """As `log_prob`, with the standard errors of log-determinants and of log Z, and the status of the latter.
+
+        Everything random here has a key that is the same for every fit: equal fits give equal numbers.
+
+        Raises:
+          ValueError: as `log_prob`.
+        """
+        y, normaliser = check_finite(y, self.dim), self.log_normaliser
+        size = max(1, min(BATCH, len(y)))
+        padded = np.concatenate([y, np.repeat(y[:1], -len(y) % size, axis=0)])
+        value, error = np.empty(len(padded)), np.empty(len(padded))
+        for first in range(0, len(y), size):
+            piece = slice(first, first + size)
+            energy, log_det = self._pull_back(padded[piece])
+            value[piece], error[piece] = log_det.value - energy - normaliser.value, log_det.standard_error
+        return LogDensity(value[: len(y)], error[: len(y)], normaliser)
+
+    @cached_property
+    def log_normaliser(self) -> LogNormaliser:
+        """log Z: of e^{-w}, of e^{-u}, or of e^{-½(x−m)ᵀΣ⁻¹(x−m)} for a Gaussian source N(m, Σ). Computed once.
+
+        Raises:
+          ValueError: if the source is known by draws only.
+        """
+        return self._normaliser()
+
+    @abstractmethod
+    def _normaliser(self) -> LogNormaliser:
+        """As `log_normaliser`, computed afresh."""
+
+    @abstractmethod
+    def _pull_back(self, y: Array) -> tuple[Array, LogDet]:
+        """At points `[n, d]`: the source's energy at their inverse images, `[n]`, and log det of the inverse map."""
+
+    def _log_integral(self, start: Array) -> LogNormaliser:
+        """log ∫ e^{-potential}: by quadrature in one and two dimensions, by chains from `start` `[m, d]` beyond."""
+        if self.dim <= 2:
+            return grid_normaliser(self._grid)
+        return log_normaliser(self.network, start=start, key=_random.key_for(0, "log normaliser"))
+
+    def _log_det(self, points: ArrayLike) -> LogDet:
+        """log det of the potential's Hessian at points `[n, d]`."""
+        return log_det_hessian(self.network, points, key=_random.key_for(0, "log det"), root=self._curvature_root)
+
+    def _conjugate_log_det(self, found: ConjugateSolution) -> LogDet:
+        """log det of the Hessian of the potential's conjugate at solved targets `[n, d]`; NaN where not converged."""
+        there = self._log_det(found.point)
+        return LogDet(np.where(np.asarray(found.converged), -there.value, np.nan), there.standard_error)
+
+    @cached_property
+    def _curvature_root(self) -> Array | None:
+        # Where the potential's arguments lie: a Hessian there is near their mean.
+        return None if self.dim <= EXACT_DIM else curvature_root(self.network, self._anchors[:CURVATURES])
 
     def solve(self, x: ArrayLike) -> ConjugateSolution:
         """Solve ∇(potential)(y) = x for each row of `x` `[n, d]`: points, residuals, steps and status."""
@@ -209,6 +300,11 @@ class FitResult(ABC):
         """Fields of a subclass, for files."""
         return {}
 
+    @staticmethod
+    def _more_fields(arrays: Mapping[str, NDArray]) -> tuple[Any, ...]:
+        """Fields of a subclass, from files."""
+        return ()
+
 
 def _pieces(x: jax.Array) -> list[jax.Array]:
     """Rows in batches of one size, the last one filled up with its first row: one compilation for all."""
@@ -237,12 +333,60 @@ class ConjugateFit(FitResult):
         """∇w at points `[n, d]`."""
         return np.asarray(gradients(self.network, y))
 
+    def _normaliser(self) -> LogNormaliser:
+        return self._log_integral(np.asarray(self._images))
+
+    def _pull_back(self, y: Array) -> tuple[Array, LogDet]:
+        return self.potential(gradients(self.network, y)), self._log_det(y)
+
     def _grid_centre(self) -> Array:
         return np.asarray(self._images, np.float64).mean(axis=0)
 
 
 @dataclass(frozen=True, eq=False)
-class MongeFit(FitResult):
+class GaussianSourceFit(FitResult):
+    """ρ as the image of the Gaussian N(mean, cov)."""
+
+    def draw(self, n: int, *, key: jax.Array) -> tuple[Array, GibbsStatus]:
+        """`n` draws of the Gaussian, `[n, d]`."""
+        points = self.mean + _random.normal(key, (n, self.dim)) @ symmetric_power(self.cov, 1 / 2)
+        return points.astype(np.float32), _independent(n)
+
+    def _normaliser(self) -> LogNormaliser:
+        value = (self.dim * np.log(2 * np.pi) + np.linalg.slogdet(self.cov)[1]) / 2
+        return LogNormaliser(float(value), 0.0, "closed form", True)
+
+    def _source_energy(self, x: ArrayLike) -> Array:
+        """½(x−m)ᵀΣ⁻¹(x−m) at points `[n, d]`, `[n]`."""
+        return np.sum(((np.asarray(x) - self.mean) @ symmetric_power(self.cov, -1 / 2)) ** 2, axis=1) / 2
+
+    def _grid_centre(self) -> Array:
+        return self.mean
+
+
+def _independent(n: int) -> GibbsStatus:
+    return GibbsStatus("exact", True, 1.0, 1.0, float(n), n)
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardFit(GaussianSourceFit):
+    """A fit whose potential is that of the map from the source to ρ: the other way is what is solved for."""
+
+    def transport(self, x: ArrayLike) -> Array:
+        """∇(potential), the map from the source to ρ, at points `[n, d]`."""
+        return np.asarray(gradients(self.network, x))
+
+    def inverse_transport(self, y: ArrayLike) -> Array:
+        """The map from ρ to the source, at points `[n, d]`; rows that did not converge are NaN."""
+        return self._conjugate(y)
+
+    def _pull_back(self, y: Array) -> tuple[Array, LogDet]:
+        found = self.solve(y)
+        return self._source_energy(found.point), self._conjugate_log_det(found)
+
+
+@dataclass(frozen=True, eq=False)
+class MongeFit(GaussianSourceFit):
     """ρ as the image of a source measure under the Monge map.
 
     Args:
@@ -256,13 +400,16 @@ class MongeFit(FitResult):
     def draw(self, n: int, *, key: jax.Array) -> tuple[Array, GibbsStatus]:
         """`n` draws of the source measure, `[n, d]`; with replacement where it is given by draws."""
         if self.source is None:
-            points = self.mean + _random.normal(key, (n, self.dim)) @ symmetric_power(self.cov, 1 / 2)
-        else:
-            points = self.source[(_random.uniform(key, (n,)) * len(self.source)).astype(np.intp)]
-        return points.astype(np.float32), GibbsStatus("exact", True, 1.0, 1.0, float(n), n)
+            return super().draw(n, key=key)
+        points = self.source[(_random.uniform(key, (n,)) * len(self.source)).astype(np.intp)]
+        return points.astype(np.float32), _independent(n)
 
     def _more_arrays(self) -> dict[str, Array]:
         return {} if self.source is None else {"source": self.source}
+
+    @staticmethod
+    def _more_fields(arrays: Mapping[str, NDArray]) -> tuple[Any, ...]:
+        return (arrays.get("source"),)
 
     def transport(self, x: ArrayLike) -> Array:
         """The Monge map at points `[n, d]`; rows that did not converge are NaN."""
@@ -272,8 +419,13 @@ class MongeFit(FitResult):
         """The Monge map from ρ to the Gaussian, at points `[n, d]`."""
         return np.asarray(gradients(self.network, y))
 
-    def _grid_centre(self) -> Array:
-        return self.mean
+    def _normaliser(self) -> LogNormaliser:
+        if self.source is not None:
+            raise ValueError("source: found a measure known by draws only, allowed: the Gaussian of the data (None)")
+        return super()._normaliser()
+
+    def _pull_back(self, y: Array) -> tuple[Array, LogDet]:
+        return self._source_energy(gradients(self.network, y)), self._log_det(y)
 
 
 @dataclass(frozen=True, eq=False)
@@ -305,6 +457,13 @@ class MomentFit(FitResult):
         """∇u* at points − mean, `[n, d]`; rows that did not converge are NaN."""
         return self._conjugate(np.asarray(y) - self.mean)
 
+    def _normaliser(self) -> LogNormaliser:
+        return self._log_integral(self._sources)
+
+    def _pull_back(self, y: Array) -> tuple[Array, LogDet]:
+        found = self.solve(y - self.mean)
+        return self.potential(found.point), self._conjugate_log_det(found)
+
     def _grid_centre(self) -> Array:
         return self._sources.astype(np.float64).mean(axis=0)
 
@@ -317,9 +476,12 @@ def gaussian_map(cov: Array, target: Array) -> Array:
 
 def fit_types() -> dict[str, type[FitResult]]:
     """What each method's fit is."""
-    from conjugate_moments.fits.w2dual import W2DualFit  # which imports this module
+    from conjugate_moments.fits.density import DensityFit  # all of which import this module
+    from conjugate_moments.fits.variational import AffineKLFit, ReverseKLFit
+    from conjugate_moments.fits.w2dual import W2DualFit
 
-    return {kind.method: kind for kind in (ConjugateFit, MongeFit, MomentFit, W2DualFit)}
+    kinds = ConjugateFit, MongeFit, MomentFit, W2DualFit, DensityFit, ReverseKLFit, AffineKLFit
+    return {kind.method: kind for kind in kinds}
 
 
 def load(path: str | Path) -> FitResult:
@@ -342,5 +504,4 @@ def load(path: str | Path) -> FitResult:
         )
     network = jax.tree.unflatten(jax.tree.structure(skeleton), [jnp.asarray(arrays[name]) for name in wanted])
     trace = {name.removeprefix("trace_"): values for name, values in arrays.items() if name.startswith("trace_")}
-    common = network, settings, arrays["mean"], arrays["cov"], arrays["anchors"], trace
-    return kind(*common, arrays.get("source")) if issubclass(kind, MongeFit) else kind(*common)
+    return kind(network, settings, arrays["mean"], arrays["cov"], arrays["anchors"], trace, *kind._more_fields(arrays))

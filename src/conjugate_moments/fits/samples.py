@@ -18,22 +18,27 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.typing import ArrayLike
 
 from conjugate_moments._matrices import symmetric_power
-from conjugate_moments.conjugates.base import best_start
 from conjugate_moments.conjugates.relative import RelativeConjugate
-from conjugate_moments.conjugates.selection import conjugate_solver
 from conjugate_moments.fits._check import check_reach, check_samples, mean_and_cov
+from conjugate_moments.fits._steps import (
+    Carry,
+    danskin,
+    descend,
+    follow,
+    images_of,
+    optimiser,
+    solver_for,
+    started,
+    traced,
+)
 from conjugate_moments.fits._training import train
 from conjugate_moments.fits.result import ANCHORS, ConjugateFit, FitResult, MomentFit, MongeFit, gaussian_map
-from conjugate_moments.potentials.base import gradients, values
 from conjugate_moments.potentials.icnn import InputConvexNetwork
-from conjugate_moments.samplers.mala import initial_state, mala_step, refresh
+from conjugate_moments.samplers.mala import initial_state
 from conjugate_moments.settings import METHODS, PeerSettings, TrainingSettings
-
-GAIN = 0.05  # of the step size of the chains towards its acceptance, at every move
 
 
 class Given(NamedTuple):
@@ -56,43 +61,6 @@ class Given(NamedTuple):
     source_map: jax.Array
 
 
-class Carry(NamedTuple):
-    """What a training step hands to the next: `chains` and `images` are None where a method has none."""
-
-    network: InputConvexNetwork
-    optimiser: Any
-    chains: Any
-    images: Any
-
-
-@dataclass(frozen=True)
-class _Update:
-    """The optimiser's half of a step, shared by every method."""
-
-    settings: TrainingSettings
-
-    @property
-    def optimiser(self) -> optax.GradientTransformation:
-        schedule = optax.cosine_decay_schedule(self.settings.learning_rate, self.settings.steps)
-        # Gradients are as large as w, σ^{4/3} at standard deviation σ: Adam's own eps would stop small ones.
-        return optax.adam(schedule, b1=0.5, b2=0.9, eps=1e-20)
-
-    def __call__(
-        self, carry: Carry, up: jax.Array, down: jax.Array, used: jax.Array
-    ) -> tuple[InputConvexNetwork, Any, jax.Array]:
-        """Raise the potential where `used` rows of `down` lie and lower it at `up`; both `[n, d]`, held fixed."""
-        share = used / jnp.maximum(jnp.sum(used), 1)
-        # A row that failed may lie anywhere: its place is taken by one that cannot do harm, with no weight.
-        down = jnp.where(used[:, None], down, up)
-
-        def loss(network: InputConvexNetwork) -> jax.Array:
-            return jnp.mean(values(network, up)) - jnp.sum(share * values(network, down))
-
-        value, slope = jax.value_and_grad(loss)(carry.network)
-        moves, optimiser = self.optimiser.update(slope, carry.optimiser)  # pyright: ignore[reportArgumentType]
-        return optax.apply_updates(carry.network, moves), optimiser, value  # pyright: ignore
-
-
 @dataclass(frozen=True)
 class _Cmfgen:
     """One step of CMFGen: move the chains on the present P_w, map them, and compare with data."""
@@ -103,21 +71,10 @@ class _Cmfgen:
     def __call__(self, carry: Carry, given: Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
         key_data, key_moves = jax.random.split(key)
         y = draw_rows(given.data, self.settings.batch, key_data)
-        chains = refresh(carry.network, carry.chains)
-        for move in range(self.settings.moves):
-            key_move = jax.random.fold_in(key_moves, move)
-            chains, _ = mala_step(carry.network, chains, key=key_move, gain=GAIN, root=given.root)
-        found = self.solver.solve(
-            carry.network, chains.position, best_start(carry.network, chains.position, carry.images, chains.position)
-        )
-        network, optimiser, loss = _Update(self.settings)(carry, y, found.point, found.converged)
-        images = jnp.where(jnp.isfinite(found.residual)[:, None], found.point, carry.images)
-        return Carry(network, optimiser, chains, images), {
-            "loss": loss,
-            "unconverged": 1 - jnp.mean(found.converged),
-            "conjugate_steps": jnp.mean(found.steps.astype(jnp.float32)),
-            "acceptance": chains.acceptance,
-        }
+        chains = follow(carry.network, carry.chains, self.settings.moves, key=key_moves, root=given.root)
+        found, images = images_of(carry, chains, self.solver)
+        network, state, loss = descend(self.settings, carry, danskin(y, found.point, found.converged))
+        return Carry(network, state, chains, images), traced(loss, found, chains)
 
 
 @dataclass(frozen=True)
@@ -135,12 +92,8 @@ class _Monge:
         else:
             x = draw_rows(given.source, self.settings.batch, key_source)
         found = self.solver.solve(carry.network, x, given.mean + (x - given.source_mean) @ given.source_map)
-        network, optimiser, loss = _Update(self.settings)(carry, y, found.point, found.converged)
-        return Carry(network, optimiser, None, None), {
-            "loss": loss,
-            "unconverged": 1 - jnp.mean(found.converged),
-            "conjugate_steps": jnp.mean(found.steps.astype(jnp.float32)),
-        }
+        network, state, loss = descend(self.settings, carry, danskin(y, found.point, found.converged))
+        return Carry(network, state, None, None), traced(loss, found)
 
 
 @dataclass(frozen=True)
@@ -153,19 +106,11 @@ class _Moment:
     def __call__(self, carry: Carry, given: Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
         key_data, key_moves = jax.random.split(key)
         rows = jax.random.randint(key_data, (self.settings.batch,), 0, len(given.data))
-        chains = refresh(carry.network, carry.chains)
-        for move in range(self.settings.moves):
-            key_move = jax.random.fold_in(key_moves, move)
-            chains, _ = mala_step(carry.network, chains, key=key_move, gain=GAIN, root=given.root)
+        chains = follow(carry.network, carry.chains, self.settings.moves, key=key_moves, root=given.root)
         found = self.solver.solve(carry.network, given.data[rows] - given.mean, carry.images[rows])
-        network, optimiser, loss = _Update(self.settings)(carry, chains.position, found.point, found.converged)
+        network, state, loss = descend(self.settings, carry, danskin(chains.position, found.point, found.converged))
         known = jnp.where(jnp.isfinite(found.residual)[:, None], found.point, carry.images[rows])
-        return Carry(network, optimiser, chains, carry.images.at[rows].set(known)), {
-            "loss": loss,
-            "unconverged": 1 - jnp.mean(found.converged),
-            "conjugate_steps": jnp.mean(found.steps.astype(jnp.float32)),
-            "acceptance": chains.acceptance,
-        }
+        return Carry(network, state, chains, carry.images.at[rows].set(known)), traced(loss, found, chains)
 
 
 def draw_rows(data: jax.Array, size: int, key: jax.Array) -> jax.Array:
@@ -269,25 +214,22 @@ def _start(
         curvature=curvature,
         slope_mean=np.zeros(dim) if method == "moment" else source_mean,
         widths=settings.widths,
+        pieces=settings.pieces,
         smoothing=settings.smoothing,
         quadratic=settings.quadratic,
         slope=settings.slope,
         key=jax.random.fold_in(key, 0),
     )
-    solver = RelativeConjugate.of_spread(
-        conjugate_solver(dim, tolerance=settings.tolerance, max_steps=settings.conjugate_steps), network.frame.spread
-    )
-    optimiser = _Update(settings).optimiser.init(network)  # pyright: ignore[reportArgumentType]
-    rows = jax.random.choice(jax.random.fold_in(key, 1), len(data), (settings.batch,))
-    if method == "monge":
-        return _Start(_Monge(settings, solver), Carry(network, optimiser, None, None), given)
+    solver = solver_for(network, settings)
+    batch = given.data[jax.random.choice(jax.random.fold_in(key, 1), len(data), (settings.batch,))]
     if method == "cmfgen":
-        # ∇w sends data to P_w as well as w does so far: chains start there, with their images known.
-        chains = initial_state(network, gradients(network, given.data[rows]), step=0.5)
-        return _Start(_Cmfgen(settings, solver), Carry(network, optimiser, chains, given.data[rows]), given)
+        return _Start(_Cmfgen(settings, solver), started(network, settings, batch), given)
+    state = optimiser(settings).init(network)  # pyright: ignore[reportArgumentType]
+    if method == "monge":
+        return _Start(_Monge(settings, solver), Carry(network, state, None, None), given)
     images = (given.data - given.mean) @ given.source_map
-    chains = initial_state(network, images[rows], step=0.5)
-    return _Start(_Moment(settings, solver), Carry(network, optimiser, chains, images), given)
+    chains = initial_state(network, (batch - given.mean) @ given.source_map, step=0.5)
+    return _Start(_Moment(settings, solver), Carry(network, state, chains, images), given)
 
 
 def single(array: np.ndarray) -> jax.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -9,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from conjugate_moments._random import key_for, normal
 from conjugate_moments.fits.gaussian import GaussianFactorization, fit_gaussian
-from conjugate_moments.fits.product import fit_product
-from conjugate_moments.measures.planted import orthogonal, planted
+from conjugate_moments.fits.product import ProductFactorization, fit_product
+from conjugate_moments.measures.planted import PlantedLaw, orthogonal, planted
 from conjugate_moments.measures.univariate import Mixture
 
 if TYPE_CHECKING:
@@ -63,10 +64,30 @@ def truth(family: str, dim: int) -> Truth:
         return _gaussian(dim, key)
     if family != "product":
         return planted(family, dim, key=key)  # pyright: ignore[reportArgumentType]
+    return fit_product([_two_modes()] * dim, orthogonal(key, dim))
+
+
+@cache
+def _two_modes() -> Mixture:
+    """The factor of "product"."""
     from scipy import stats
 
-    law = Mixture((0.5, 0.5), tuple(stats.norm(mode, WIDTH) for mode in MODES))
-    return fit_product([law] * dim, orthogonal(key, dim))
+    return Mixture((0.5, 0.5), tuple(stats.norm(mode, WIDTH) for mode in MODES))
+
+
+def true_log_density(law: Truth, y: ArrayLike) -> Array:
+    """Log-density of ρ at points `[n, d]`, `[n]`, exact: log P_w(∇w(y)) + log det ∇²w(y).
+
+    Raises:
+      TypeError: for a law that `truth` does not give.
+    """
+    if isinstance(law, GaussianFactorization):
+        return law.log_prob(y)
+    if isinstance(law, PlantedLaw):
+        return law.log_density(y)
+    if isinstance(law, ProductFactorization):
+        return _two_modes().logpdf(np.asarray(y, dtype=np.float64) @ law.rotation).sum(axis=-1)
+    raise TypeError(f"law: found {type(law).__name__}, allowed: what truth() gives")
 
 
 def _gaussian(dim: int, key: jax.Array) -> GaussianFactorization:

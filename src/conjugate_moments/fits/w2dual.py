@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 from conjugate_moments._matrices import symmetric_power
 from conjugate_moments._ott import importing_ott
 from conjugate_moments.fits._training import train
-from conjugate_moments.fits.result import ANCHORS, MongeFit
+from conjugate_moments.fits.result import ANCHORS, ForwardFit, MongeFit
 from conjugate_moments.fits.samples import check_samples, draw_rows, fingerprint, mean_and_cov, single
-from conjugate_moments.potentials.base import gradients
 from conjugate_moments.potentials.ott_icnn import OttPotential
 from conjugate_moments.settings import PeerSettings
 
@@ -38,7 +37,7 @@ FLOOR = 1e-2  # share of the learning rate that is left at the end
 
 
 @dataclass(frozen=True, eq=False)
-class W2DualFit(MongeFit):
+class W2DualFit(ForwardFit, MongeFit):
     """ρ as the image of a source measure under ∇f, the Monge map, learned by OTT. Here ∇f* is what is solved for."""
 
     method = "w2dual"
@@ -54,14 +53,6 @@ class W2DualFit(MongeFit):
     def _anchors(self) -> jax.Array:
         # Of the source: data have the moments of their Gaussian.
         return jnp.asarray(self.anchors if self.source is None else self.source[:ANCHORS], jnp.float32)
-
-    def transport(self, x: ArrayLike) -> Array:
-        """The Monge map ∇f at points `[n, d]`."""
-        return np.asarray(gradients(self.network, x))
-
-    def inverse_transport(self, y: ArrayLike) -> Array:
-        """The Monge map from ρ to the source, ∇f*, at points `[n, d]`; rows that did not converge are NaN."""
-        return self._conjugate(y)
 
 
 class _Given(NamedTuple):

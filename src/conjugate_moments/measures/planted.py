@@ -254,6 +254,12 @@ class PlantedLaw:
         """Gibbs density; result `[...]`."""
         return np.exp(-self.potential(x))
 
+    def log_density(self, y: ArrayLike) -> Array:
+        """Log-density of ρ, −w(∇w(y)) + log det ∇²w(y); result `[...]`."""
+        coordinates = self._split(y)
+        parts = [np.linalg.slogdet(block.hessian(coordinates[..., i, :]))[1] for i, block in enumerate(self.blocks)]
+        return np.sum(parts, axis=0) - self.potential(self.inverse_transport(y))
+
     def transport(self, x: ArrayLike) -> Array:
         """∇w*, from the Gibbs measure to ρ.
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conjugate_moments.fits.gaussian import GaussianFactorization
-from conjugate_moments.fits.truths import Truth
+from conjugate_moments.fits.truths import Truth, true_log_density
 from conjugate_moments.measures.planar import PlanarLaw
 from conjugate_moments.metrics.moments import Moments, cov_error, gibbs_moments, mean_error
 from conjugate_moments.metrics.records import Score, over_seeds, refuse
@@ -25,7 +25,18 @@ if TYPE_CHECKING:
 Array = NDArray[np.floating]
 
 LARGEST_UNCONVERGED = 0.01  # share of rows that may be left out of a score; beyond, the fit is refused
-TRUTH_METRICS = ("uvp", "uvp_inverse", "gibbs", "gibbs_mean", "gibbs_cov", "unconverged", "mixed")
+PLANAR_METRICS = ("sinkhorn", "w2", "off_support", "log_likelihood", "unconverged", "mixed")
+TRUTH_METRICS = (
+    "uvp",
+    "uvp_inverse",
+    "gibbs",
+    "gibbs_mean",
+    "gibbs_cov",
+    "log_likelihood",
+    "log_likelihood_gap",
+    "unconverged",
+    "mixed",
+)
 LINES, POINTS_PER_LINE = 17, 65  # of the warped grid, in each direction
 
 
@@ -70,16 +81,19 @@ def warped_grid(fit: FitResult | GaussianFactorization, source: Array) -> Array:
     return fit.transport(grid.reshape(-1, 2)).reshape(grid.shape)
 
 
-def planar_scores(law: PlanarLaw, generated: Generated, truth: Array, epsilon: float) -> dict[str, float]:
+def planar_scores(
+    law: PlanarLaw, generated: Generated, truth: Array, epsilon: float, likelihood: Array
+) -> dict[str, float]:
     """Distances of generated points to true ones `[n, 2]`, and the share of points where the law has no mass.
 
-    `mixed` is 1 or 0. A fit of which too many rows did not converge scores NaN; so does a Sinkhorn divergence whose own
-    iterations did not converge, as happens when points lie far off.
+    `log_likelihood` is the mean of `likelihood`, the log-density of the fit at true points, `[n]`. `mixed` is 1 or 0. A
+    fit of which too many rows did not converge scores NaN; so does a Sinkhorn divergence whose own iterations did not
+    converge, as happens when points lie far off.
     """
     known = generated.known
     unconverged = 1 - float(known.mean())
     if unconverged > LARGEST_UNCONVERGED:
-        return {"sinkhorn": np.nan, "w2": np.nan, "off_support": np.nan, "unconverged": unconverged, "mixed": np.nan}
+        return {**dict.fromkeys(PLANAR_METRICS, np.nan), "unconverged": unconverged}
     images = generated.images[known].astype(np.float64)
     try:
         divergence = sinkhorn_divergence(images, truth, epsilon=epsilon).value
@@ -90,15 +104,39 @@ def planar_scores(law: PlanarLaw, generated: Generated, truth: Array, epsilon: f
         "sinkhorn": divergence,
         "w2": matched_w2(images, truth[: len(images)]),
         "off_support": law.off_support(images),
+        "log_likelihood": _mean(likelihood),
         "unconverged": unconverged,
         "mixed": float(generated.mixed),
     }
 
 
+def held_out(fit: FitResult | GaussianFactorization, y: Array) -> Array:
+    """Log-density of a fit at held-out points `[n, d]`, `[n]`; NaN throughout where it is not known or not trusted.
+
+    It is not known for a source that is given by draws, and not trusted where log Z has not converged or more than
+    `LARGEST_UNCONVERGED` of the points have no value.
+    """
+    from conjugate_moments.fits.result import MongeFit
+    from conjugate_moments.fits.w2dual import W2DualFit
+
+    unknown = np.full(len(y), np.nan)
+    if isinstance(fit, MongeFit | W2DualFit) and fit.source is not None:
+        return unknown
+    try:
+        found = fit.log_prob(y)
+    except RuntimeError as error:
+        print(error)
+        return unknown
+    return found if np.mean(np.isnan(found)) <= LARGEST_UNCONVERGED else unknown
+
+
 def truth_scores(
     truth: Truth, fit: FitResult | GaussianFactorization, n: int, *, given_source: bool, key: jax.Array
 ) -> dict[str, float]:
-    """Errors of a fit's maps on draws of the true Gibbs measure, in per cent, and of its Gibbs factor.
+    """Errors of a fit's maps on draws of the true Gibbs measure, in per cent, and of its Gibbs factor and density.
+
+    `log_likelihood` is the mean log-density of the fit at the images of the draws, which it has not seen, in nats;
+    `log_likelihood_gap` is by how much that of the law itself is larger, per dimension: an estimate of KL(ρ | q)/d.
 
     Where ρ is Gaussian, and so is its P_w = N(a, S), `gibbs_mean` and `gibbs_cov` are the errors of the first two
     moments of the fitted factor: |mean − a| over the root of the trace of S, and |covariance − S| over |S|.
@@ -124,6 +162,9 @@ def truth_scores(
     spread = float(x.var(axis=0).sum())
     scores["uvp"] = l2_uvp(found[known], y[known], truth.variance).value
     scores["uvp_inverse"] = l2_uvp(back[known], x[known], spread).value
+    likelihood = held_out(fit, y)
+    scores["log_likelihood"] = _mean(likelihood)
+    scores["log_likelihood_gap"] = _mean(true_log_density(truth, y) - likelihood) / y.shape[1]
     if given_source:
         return scores
     drawn = generate(fit, n, key=jax.random.fold_in(key, 1))
@@ -131,6 +172,12 @@ def truth_scores(
     if isinstance(truth, GaussianFactorization):
         scores |= _gibbs_errors(truth, fit, drawn.source)
     return scores
+
+
+def _mean(numbers: Array) -> float:
+    """Over those that are known; NaN if none is."""
+    known = numbers[~np.isnan(numbers)]
+    return float(known.mean()) if len(known) else np.nan
 
 
 def gibbs_floor(truth: Truth, n: int, *, key: jax.Array) -> float:

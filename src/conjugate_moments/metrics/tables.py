@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 SOURCES = {"moment": "P_u", "conjugate": "P_w"}
 LEARNED = {"affine": "affine", "cmfgen": "CMFGen", "monge": "Monge", "moment": "moment", "w2dual": "W2 dual"}
-FITTED = ("planar", "truth")  # experiments that compare methods rather than factorisations
+LEARNED |= {"cmfma": "CMFMA", "affine_kl": "affine KL", "reverse_kl": "reverse KL"}
+LEARNED |= {"mala": "MALA", "nuts": "NUTS", "smc": "SMC"}
+FITTED = ("planar", "truth", "density")  # experiments that compare methods rather than factorisations
 REFUSED = "not converged"
 ABSENT = "–"
 
@@ -69,6 +71,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("sinkhorn", "Sinkhorn divergence", "Sinkhorn divergence"),
         Column("w2", "W2", "$W_2$"),
         Column("off_support", "off support", "off support"),
+        Column("log_likelihood", "log-likelihood, nats", "log-likelihood, nats"),
         Column("unconverged", "unconverged", "unconverged"),
         Column("mixed", "mixed", "mixed"),
     ),
@@ -78,8 +81,21 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("gibbs", "sliced W2 of P_w", "sliced $W_2$ of $P_w$"),
         Column("gibbs_mean", "error of the mean of P_w", "error of the mean of $P_w$"),
         Column("gibbs_cov", "error of its covariance", "error of its covariance"),
+        Column("log_likelihood", "log-likelihood, nats", "log-likelihood, nats"),
+        Column("log_likelihood_gap", "gap to the truth, nats/d", "gap to the truth, nats$/d$"),
         Column("unconverged", "unconverged", "unconverged"),
         Column("mixed", "mixed", "mixed"),
+    ),
+    "density": (
+        Column("ess", "ESS of the weights", "ESS of the weights"),
+        Column("log_z_error", "error of log Z", r"error of $\log Z$"),
+        Column("sinkhorn", "Sinkhorn divergence", "Sinkhorn divergence"),
+        Column("w2", "W2", "$W_2$"),
+        Column("modes", "modes found", "modes found"),
+        Column("pareto_shape", "k̂", r"$\hat k$"),
+        Column("evaluations", "evaluations", "evaluations", whole=True),
+        Column("seconds", "seconds", "seconds"),
+        Column("converged", "converged", "converged"),
     ),
 }
 

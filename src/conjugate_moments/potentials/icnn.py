@@ -1,4 +1,4 @@
-"""A strongly convex network: a learned quadratic plus layers of smooth convex units."""
+"""A strongly convex network: a learned quadratic plus smooth maxima of affine functions, and layers above them."""
 
 from __future__ import annotations
 
@@ -65,10 +65,16 @@ class InputConvexNetwork(Potential):
 
     F and linear are in the units of the frame, w is 0 at its origin o, and c = (1 − damping²) o. u is
     mean_j softplus(output)_j z_j less its tangent at the origin, so that units do not move P_w. z is the last
-    of the layers z_1 = σ(A_1 t + b_1), z_{k+1} = σ(W_k z_k + A_{k+1} t + b_{k+1}), with W_k = softplus(mixing_k)/width
-    and σ(s) = (s + √(s² + 4β²))/2, β the smoothing: smooth, convex and increasing. So w is strongly convex and smooth
-    for every value of the leaves, and a function of y in data units; the frame is part of the model, not a change of
-    the data. Input convex layers of Amos, Xu & Kolter 2017, with a quadratic part as in Vesseron & Cuturi 2024.
+    of the layers z_1 = max_β(A_1 t + b_1), z_{k+1} = σ(W_k z_k + A_{k+1} t + b_{k+1}), W_k = softplus(mixing_k)/width.
+    max_β(s)_j = β log Σ_p exp(s_jp/β) over the pieces of a unit and σ(s) = (s + √(s² + 4β²))/2, β the smoothing, are
+    smooth, convex and increasing. So w is strongly convex and smooth for every value of the leaves, and a function of y
+    in data units; the frame is part of the model, not a change of the data. Input convex layers of Amos, Xu & Kolter
+    2017, with a quadratic part as in Vesseron & Cuturi 2024, and smooth maxima of affine functions as in Calafiore,
+    Gaubert & Possieri 2020.
+
+    Maxima are there because sums of convex functions of one projection each, a layer of plain units, are not dense in
+    the convex functions of two or more variables: max(x, y, 0) is none (its slopes fill a triangle, which is no limit
+    of sums of segments). Maxima of enough pieces are.
 
     Build it with `initial`. The trained leaves are all but those of `frame`.
 
@@ -76,8 +82,8 @@ class InputConvexNetwork(Potential):
       frame: the fixed part.
       factor: F in units of `frame.factor`, `[d, d]`.
       linear: in units of `frame.linear`, `[d]`.
-      inputs: A_k, `[h_k, d]` each.
-      biases: b_k, `[h_k]` each.
+      inputs: A_1, `[h_1, pieces, d]`, and A_k, `[h_k, d]` each.
+      biases: b_1, `[h_1, pieces]`, and b_k, `[h_k]` each.
       mixing: raw W_k, `[h_{k+1}, h_k]` each; one fewer than `inputs`.
       output: raw weights of the last layer, `[h_K]`.
       smoothing: β > 0, no unit; static.
@@ -98,7 +104,8 @@ class InputConvexNetwork(Potential):
         mean: ArrayLike,
         cov: ArrayLike,
         *,
-        widths: Sequence[int] = (64, 64),
+        widths: Sequence[int] = (64,),
+        pieces: int = 4,
         smoothing: float = 0.1,
         quadratic: float = 0.7,
         slope: float = 1.5,
@@ -113,6 +120,7 @@ class InputConvexNetwork(Potential):
           mean: of the data, `[d]`.
           cov: of the data, symmetric positive definite, `[d, d]`.
           widths: h_1, …, h_K.
+          pieces: affine functions in the maximum of each unit of the first layer.
           smoothing: β of the units; small values allow steep maps.
           quadratic: share of the closed form's factor S^{-1/2} kept in F, from 0.1 to below 1.
           slope: standard deviation of A_1 t and of b_1 over the data.
@@ -129,6 +137,7 @@ class InputConvexNetwork(Potential):
             curvature=symmetric_power(matrix, -1 / 3),
             slope_mean=np.linalg.solve(np.eye(centre.size) + root, centre),
             widths=widths,
+            pieces=pieces,
             smoothing=smoothing,
             quadratic=quadratic,
             slope=slope,
@@ -143,7 +152,8 @@ class InputConvexNetwork(Potential):
         *,
         curvature: ArrayLike,
         slope_mean: ArrayLike,
-        widths: Sequence[int] = (64, 64),
+        widths: Sequence[int] = (64,),
+        pieces: int = 4,
         smoothing: float = 0.1,
         quadratic: float = 0.7,
         slope: float = 1.5,
@@ -157,6 +167,7 @@ class InputConvexNetwork(Potential):
           curvature: of the quadratic, symmetric positive definite, `[d, d]`.
           slope_mean: mean of ∇w, `[d]`.
           widths: as for `initial`, and so for the rest.
+          pieces: as for `initial`.
           smoothing: β of the units.
           quadratic: share of the root of `curvature` kept in F.
           slope: standard deviation of A_1 t and of b_1.
@@ -165,7 +176,7 @@ class InputConvexNetwork(Potential):
         Raises:
           ValueError: naming the argument that is out of range or of the wrong shape.
         """
-        _check_settings(widths, smoothing, quadratic, slope)
+        _check_settings(widths, pieces, smoothing, quadratic, slope)
         dtype = common_dtype(mean, cov)
         mean, cov = check_gaussian(mean, cov)
         slope_mean, curvature = check_gaussian(slope_mean, curvature)
@@ -182,9 +193,8 @@ class InputConvexNetwork(Potential):
         frame = Frame(*(jnp.asarray(leaf, dtype) for leaf in fixed))
         dim, layers = mean.size, len(widths)
         above = zip(widths[1:], widths[:-1], strict=True)
-        shapes = (
-            [(h, dim) for h in widths] + [(h,) for h in widths] + [*above, (widths[-1],), (INITIAL_POINTS // 2, dim)]
-        )
+        rows = [(widths[0], pieces), *((h,) for h in widths[1:])]
+        shapes = [(*row, dim) for row in rows] + rows + [*above, (widths[-1],), (INITIAL_POINTS // 2, dim)]
         normals = _normals(shapes, dtype, key)
         network = cls(
             frame,
@@ -215,27 +225,37 @@ class InputConvexNetwork(Potential):
         step = (x - frame.origin) / frame.scale
         arguments, slope = self._at_origin(frame)
         # Differences to the origin all along: on P_w, w itself may be a million times smaller than its parts.
-        rise = self.inputs[0] @ step
-        for raw, A, s in zip(self.mixing, self.inputs[1:], arguments, strict=False):
-            rise = _mean_weights(raw) @ _unit_rise(s, rise, self.smoothing) + A @ step
-        units = _mean_weights(self.output) @ _unit_rise(arguments[-1], rise, self.smoothing) - slope @ step
+        rise = _maximum_rise(arguments[0], self.inputs[0] @ step, self.smoothing)
+        for raw, A, s in zip(self.mixing, self.inputs[1:], arguments[1:], strict=True):
+            rise = _unit_rise(s, _mean_weights(raw) @ rise + A @ step, self.smoothing)
+        units = _mean_weights(self.output) @ rise - slope @ step
         origin = (frame.origin - frame.centre) / frame.scale
         F, middle = frame.factor * self.factor, frame.damping**2 * origin + step / 2
         quadratic = jnp.sum((F @ step) * (F @ middle)) + jnp.sum(frame.floor * step * middle)
         return quadratic + (frame.linear * self.linear) @ step + frame.gain * units
 
     def _at_origin(self, frame: Frame) -> tuple[list[Array], Array]:
-        """Arguments of every layer at the origin, `[h_k]` each, and the slope of the last one's mean, `[d]`."""
-        origin = (frame.origin - frame.centre) / frame.scale
-        arguments = [self.inputs[0] @ origin + self.biases[0]]
+        """Arguments of every layer at the origin, and the slope of u there before its tangent is taken off, `[d]`."""
+        arguments, jacobians = self._layers((frame.origin - frame.centre) / frame.scale)
+        slope = (
+            jacobians[-1]
+            if len(arguments) == 1
+            else _unit_slope(arguments[-1], self.smoothing)[:, None] * jacobians[-1]
+        )
+        return arguments, _mean_weights(self.output) @ slope
+
+    def _layers(self, t: Array) -> tuple[list[Array], list[Array]]:
+        """Arguments of every layer; Jacobians of the first layer's units and of the arguments above, `[h_k, d]`."""
+        s = self.inputs[0] @ t + self.biases[0]
+        z, J = _maximum(s, self.smoothing), _mean_piece(s, self.inputs[0], self.smoothing)
+        arguments, jacobians = [s], [J]
         for raw, A, b in zip(self.mixing, self.inputs[1:], self.biases[1:], strict=True):
-            arguments.append(_mean_weights(raw) @ _unit(arguments[-1], self.smoothing) + A @ origin + b)
-        weight = _mean_weights(self.output) * _unit_slope(arguments[-1], self.smoothing)
-        slope = weight @ self.inputs[-1]
-        for raw, A, s in zip(self.mixing[::-1], self.inputs[-2::-1], arguments[-2::-1], strict=True):
-            weight = (weight @ _mean_weights(raw)) * _unit_slope(s, self.smoothing)
-            slope += weight @ A
-        return arguments, slope
+            weights = _mean_weights(raw)
+            s = weights @ z + A @ t + b
+            arguments.append(s)
+            jacobians.append(weights @ J + A)
+            z, J = _unit(s, self.smoothing), _unit_slope(s, self.smoothing)[:, None] * jacobians[-1]
+        return arguments, jacobians
 
     def _quadratic(self, frame: Frame) -> Array:
         """Matrix of the quadratic part with respect to t, `[d, d]`."""
@@ -243,27 +263,32 @@ class InputConvexNetwork(Potential):
         return F.T @ F + jnp.diag(frame.floor)
 
     def hessian(self, x: Array) -> Array:
-        """∇²w at one point `[d]`, as a sum of JᵀCJ with C ≥ 0 diagonal: positive semi-definite after rounding too.
+        """∇²w at one point `[d]`, as a sum of terms that are each positive semi-definite to rounding.
 
-        J_k is the derivative of the k-th layer's argument s_k by t, and C_k the derivative of w by z_k times σ''(s_k).
+        Units above the first layer give JᵀCJ with J the derivative of their arguments s_k by t, and C that of w by z_k
+        times σ''(s_k); maxima the covariances of their pieces under the shares of each in the maximum.
         """
         frame = self._fixed()
         t = (x - frame.origin) / frame.scale + (frame.origin - frame.centre) / frame.scale
-        s = self.inputs[0] @ t + self.biases[0]
-        arguments, jacobians = [s], [self.inputs[0]]
-        for raw, A, b in zip(self.mixing, self.inputs[1:], self.biases[1:], strict=True):
-            weights = _mean_weights(raw)
-            jacobians.append(weights @ (_unit_slope(s, self.smoothing)[:, None] * jacobians[-1]) + A)
-            s = weights @ _unit(s, self.smoothing) + A @ t + b
-            arguments.append(s)
+        arguments, jacobians = self._layers(t)
         total = self._quadratic(frame)
         weight = frame.gain * _mean_weights(self.output)
         for k in reversed(range(1, len(arguments))):
             s, J = arguments[k], jacobians[k]
             total += J.T @ ((weight * _unit_curvature(s, self.smoothing))[:, None] * J)
             weight = (weight * _unit_slope(s, self.smoothing)) @ _mean_weights(self.mixing[k - 1])
-        total += _shared_gram(weight * _unit_curvature(arguments[0], self.smoothing), self.inputs[0])
+        total += _covariance(weight / self.smoothing, arguments[0], self.inputs[0], jacobians[0], self.smoothing)
         return total / frame.scale[:, None] / frame.scale
+
+
+def _covariance(weights: Array, s: Array, pieces: Array, mean: Array, smoothing: float) -> Array:
+    """Σ_j weights_j Cov(pieces_j), `[d, d]`, each piece with its share of the maximum of s_j, `mean` the means."""
+    # Less the plain mean of a unit's pieces, which all points share, little is left to cancel.
+    plain = pieces.mean(axis=1)
+    shares = weights[:, None] * jax.nn.softmax(s / smoothing, axis=1)
+    second = _shared_gram(shares.reshape(-1), (pieces - plain[:, None]).reshape(-1, pieces.shape[-1]))
+    shift = mean - plain
+    return second - shift.T @ (weights[:, None] * shift)
 
 
 def _shared_gram(weights: Array, J: Array) -> Array:
@@ -272,6 +297,35 @@ def _shared_gram(weights: Array, J: Array) -> Array:
     place = np.zeros((J.shape[1], J.shape[1]), dtype=int)
     place[rows, columns] = place[columns, rows] = np.arange(rows.size)
     return (weights @ (J[:, rows] * J[:, columns]))[place]
+
+
+def _maximum(s: Array, smoothing: float) -> Array:
+    """Smooth maximum over the last axis."""
+    return smoothing * jax.nn.logsumexp(s / smoothing, axis=-1)
+
+
+def _mean_piece(s: Array, pieces: Array, smoothing: float) -> Array:
+    """Slopes of the smooth maxima of s `[h, pieces]`: means of `pieces` `[h, pieces, d]`, `[h, d]`."""
+    return jnp.einsum("hp,hpd->hd", jax.nn.softmax(s / smoothing, axis=-1), pieces)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _maximum_rise(s: Array, step: Array, smoothing: float) -> Array:
+    """max_β(s + step) − max_β(s), to the relative accuracy of the step."""
+    step = step / smoothing
+    shares = jax.nn.log_softmax(s / smoothing, axis=-1)
+    small = jnp.clip(step, -1, 1)
+    near = jnp.log1p(jnp.sum(jnp.exp(shares) * jnp.expm1(small), axis=-1))
+    far = jax.nn.logsumexp(shares + step, axis=-1)
+    return smoothing * jnp.where(jnp.all(small == step, axis=-1), near, far)
+
+
+@_maximum_rise.defjvp
+def _maximum_rise_derivative(smoothing: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (s, step), (ds, dstep) = primals, tangents
+    shares, before = jax.nn.softmax((s + step) / smoothing, axis=-1), jax.nn.softmax(s / smoothing, axis=-1)
+    slope = jnp.sum(shares * dstep, axis=-1) + jnp.sum((shares - before) * ds, axis=-1)
+    return _maximum_rise(s, step, smoothing), slope
 
 
 def _unit(s: Array, smoothing: float) -> Array:
@@ -317,7 +371,9 @@ def _balanced(
     network: InputConvexNetwork, points: Array, inverse: np.ndarray, slope_mean: np.ndarray, share: float
 ) -> InputConvexNetwork:
     """The network with the gain and linear part that `near` promises, measured at `points` `[n, d]`."""
-    matrices = hessians(network, points).mean(axis=0)
+    # In pieces: all at once they would be 256 dense matrices.
+    pieces = points.reshape(-1, 8, network.dim)
+    matrices = jax.lax.map(lambda piece: hessians(network, piece).mean(axis=0), pieces).mean(axis=0)
     frame = network.frame
     units = matrices - network._quadratic(frame) / frame.scale[:, None] / frame.scale
     gain = share * network.dim / jnp.sum(jnp.asarray(inverse, points.dtype) * units)
@@ -326,9 +382,11 @@ def _balanced(
     return replace(network, linear=missing * frame.scale / frame.linear)
 
 
-def _check_settings(widths: Sequence[int], smoothing: float, quadratic: float, slope: float) -> None:
+def _check_settings(widths: Sequence[int], pieces: int, smoothing: float, quadratic: float, slope: float) -> None:
     if not len(widths) or not all(isinstance(h, int) and h > 0 for h in widths):
         raise ValueError(f"widths: expected one or more positive integers, found {list(widths)}")
+    if not (isinstance(pieces, int) and pieces > 1):
+        raise ValueError(f"pieces: expected an integer >= 2, found {pieces}")
     if not 0 < smoothing < math.inf:
         raise ValueError(f"smoothing: expected a finite number > 0, found {smoothing}")
     if not 0.1 <= quadratic < 1:

@@ -24,6 +24,7 @@ LEAPFROGS = 5  # steps of each move
 SHORTEST = 0.3  # of the step sizes of the particles, as a share of the largest
 ACCEPTANCE = 0.8  # that the step size is adapted to
 EVALUATIONS = 3 + MOVES * LEAPFROGS  # of a particle at each temperature: its choice, the weights, and the moves
+OUTSIDE = -1e30  # log-density over that of the start, where the density is 0
 LARGEST_ERROR = 0.5  # of log Z: the estimate of the error is not to be trusted beyond
 
 
@@ -104,7 +105,8 @@ def _programs(log_density: LogDensity, scales: tuple[float, ...]) -> tuple[Any, 
 
     kernel = blackjax.smc.adaptive_tempered.build_kernel(
         log_prior,
-        lambda x: log_density(x) - log_prior(x),
+        # A floor in the place of -inf: a step of temperature that is still 0 would make NaN of it.
+        lambda x: jnp.maximum(log_density(x) - log_prior(x), OUTSIDE),
         partial(blackjax.hmc.build_kernel(), num_integration_steps=LEAPFROGS),
         blackjax.hmc.init,
         multinomial,  # what the estimate of the error is derived for

@@ -1,0 +1,246 @@
+"""CMFMA: the potential of a law that is known by its unnormalised density, by the Monge–Ampère equation.
+
+ρ ∝ e^{-f} is ∇w*♯P_w where f(y) − w(∇w(y)) + log det ∇²w(y) is the same number at every y. The fit descends the
+variance of that number over points y, which are held fixed: draws ∇w*(x), x ~ P_w, of the model as it is, and a share
+of draws of a tempered exploration of ρ, so that modes are found (Vesseron, Béthune & Cuturi 2025, v2; the variance of
+log-weights as a loss: Richter et al. 2020). At the solution every term of the gradient is 0, and so is its noise.
+The log-density is never differentiated in the fit itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from conjugate_moments._matrices import symmetric_power
+from conjugate_moments.conjugates.relative import RelativeConjugate
+from conjugate_moments.fits._check import check_reach
+from conjugate_moments.fits._explore import LogDensity, explore
+from conjugate_moments.fits._steps import Carry, descend, follow, images_of, solver_for, started, traced
+from conjugate_moments.fits._training import train
+from conjugate_moments.fits.result import ANCHORS, ConjugateFit, FitResult
+from conjugate_moments.fits.samples import single
+from conjugate_moments.potentials.base import gradients, hessians, values
+from conjugate_moments.potentials.icnn import InputConvexNetwork
+from conjugate_moments.samplers.weights import ess_fraction, log_mean_weight
+from conjugate_moments.settings import DensitySettings
+
+Array = NDArray[np.floating]
+
+CLIP = 3.0  # nats from the common value beyond which a residual counts no more
+CENTRINGS = 20  # steps of the fixed point for that value
+SCORED = 4096  # draws of the fit by which its weights are judged
+FEWEST_EFFECTIVE = 0.02  # share of them below which the weights have collapsed
+
+
+class Given(NamedTuple):
+    """What every step is given: explored points `[n, d]`, and the root of the source's covariance `[d, d]`."""
+
+    explored: jax.Array
+    root: jax.Array
+
+
+@dataclass(frozen=True)
+class _Cmfma:
+    """One step: move the chains on the present P_w, map them, and even out the residuals of the equation."""
+
+    settings: DensitySettings
+    solver: RelativeConjugate
+    log_density: LogDensity
+
+    def __call__(self, carry: Carry, given: Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
+        key_moves, key_rows = jax.random.split(key)
+        chains = follow(carry.network, carry.chains, self.settings.moves, key=key_moves, root=given.root)
+        found, images = images_of(carry, chains, self.solver)
+        rows = jax.random.randint(key_rows, (self.settings.explored,), 0, len(given.explored))
+        y = jnp.concatenate([images, given.explored[rows]])
+        used = jnp.concatenate([found.converged, jnp.ones(len(rows), bool)])
+        energy = -jax.vmap(self.log_density)(y)
+        undefined = jnp.isnan(energy)
+        # Outside its support the density is as small as the model cares to see.
+        energy = jnp.where(jnp.isfinite(energy), energy, jnp.inf)
+        share = (used & ~undefined) / jnp.maximum(jnp.sum(used & ~undefined), 1)
+
+        def loss(network: InputConvexNetwork) -> jax.Array:
+            model = model_log_density(network, y)
+            pull = jax.lax.stop_gradient(_pulls(energy + model, share))
+            finite = jnp.where(jnp.isfinite(energy), energy, 0)
+            return jnp.sum(share * pull * (finite + model)) - jnp.sum(share * pull**2) / 2
+
+        network, state, value = descend(self.settings, carry, loss)
+        scalars = traced(value, found, chains) | {"undefined": jnp.mean(undefined)}
+        return Carry(network, state, chains, images), scalars
+
+
+def model_log_density(network: InputConvexNetwork, y: jax.Array) -> jax.Array:
+    """−w(∇w(y)) + log det ∇²w(y) at points `[n, d]`, `[n]`: the log-density of the model up to a constant."""
+    return _log_det(hessians(network, y)) - values(network, gradients(network, y))
+
+
+def _log_det(matrices: jax.Array) -> jax.Array:
+    """Of positive definite matrices `[n, d, d]`; of two dimensions in closed form, which is many times faster."""
+    if matrices.shape[-1] == 2:
+        return jnp.log(matrices[:, 0, 0] * matrices[:, 1, 1] - matrices[:, 0, 1] ** 2)
+    return 2 * jnp.sum(jnp.log(jnp.diagonal(jnp.linalg.cholesky(matrices), axis1=-2, axis2=-1)), axis=-1)
+
+
+def _pulls(residuals: jax.Array, share: jax.Array) -> jax.Array:
+    """Residuals less their robust mean (Huber 1964), clipped to `CLIP`: their sum over shares is 0."""
+    known = jnp.where(jnp.isfinite(residuals) & (share > 0), residuals, jnp.nan)
+    centre = jnp.nanmedian(known)
+
+    def closer(_: int, centre: jax.Array) -> jax.Array:
+        return centre + jnp.sum(share * jnp.clip(residuals - centre, -CLIP, CLIP))
+
+    residuals = jnp.where(share > 0, residuals, centre)
+    return jnp.clip(residuals - jax.lax.fori_loop(0, CENTRINGS, closer, centre), -CLIP, CLIP)
+
+
+@dataclass(frozen=True)
+class DensityStatus:
+    """How well a fit knows the density that it was given.
+
+    Args:
+      ess: effective sample size of importance weights ρ/q over `draws` draws of the fit, as a fraction of them.
+      log_normaliser: estimate of log ∫ e^{-f} by these weights.
+      standard_error: of it.
+      evaluations: of the density, all told.
+      draws: that `ess` was measured on.
+      converged: whether `ess` is at least `FEWEST_EFFECTIVE` and the chains behind the draws have mixed; if not, the
+        weights have collapsed, and nothing else here is to be trusted.
+    """
+
+    ess: float
+    log_normaliser: float
+    standard_error: float
+    evaluations: int
+    draws: int
+    converged: bool
+
+
+@dataclass(frozen=True, eq=False)
+class DensityFit(ConjugateFit):
+    """ρ = ∇w*♯P_w for a law known by its unnormalised density.
+
+    `mean`, `cov` and `anchors` are those of the exploration, about right and no more.
+
+    Args:
+      status: how well the density is known.
+    """
+
+    method = "cmfma"
+    settings_type = DensitySettings
+
+    status: DensityStatus
+
+    def _more_arrays(self) -> dict[str, NDArray]:
+        return {"status": np.asarray(astuple(self.status), dtype=np.float64)}
+
+    @staticmethod
+    def _more_fields(arrays: Mapping[str, NDArray]) -> tuple[Any, ...]:
+        ess, value, error, evaluations, draws, converged = arrays["status"].tolist()
+        return (DensityStatus(ess, value, error, int(evaluations), int(draws), bool(converged)),)
+
+
+def fit_density(
+    log_density: LogDensity,
+    dim: int,
+    *,
+    key: jax.Array,
+    settings: DensitySettings | None = None,
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
+) -> DensityFit:
+    """Fit a convex potential to a law that is known by its density up to a constant factor.
+
+    The result samples the law (`sample`), has its normalised density (`log_prob`), and `status` says how far both are
+    to be trusted: the effective sample size of importance weights against `log_density`, the estimate of log ∫ e^{-f}
+    with its standard error, and how often `log_density` was evaluated.
+
+    Args:
+      log_density: −f, log ρ up to a constant, of one point `[dim]`: a pure function that JAX can trace. −inf where the
+        density is 0. It need not be differentiable: where it is not, only the exploration is slower.
+      dim: d.
+      key: of the whole fit.
+      settings: of exploration and training; None for the defaults.
+      progress: whether to show a progress bar.
+      checkpoint: file that a training which was interrupted is resumed from, bit for bit; None for none.
+
+    Raises:
+      ValueError: if `log_density` is no log-density of a law, or its mass was not found or lies far from 0; see
+        `explore`.
+      DivergedError: if the training went astray, or met a point where `log_density` is NaN.
+    """
+    settings = DensitySettings() if settings is None else settings
+    if not (isinstance(dim, int) and dim >= 1):
+        raise ValueError(f"dim: found {dim!r}, allowed: an integer >= 1")
+    keys = [jax.random.fold_in(key, i) for i in range(4)]
+    seen = explore(log_density, dim, key=keys[0], scale=settings.scale, budget=settings.explorations)
+    source_cov = symmetric_power(seen.cov, 1 / 3)
+    source_mean = np.linalg.solve(np.eye(dim) + source_cov, seen.mean)
+    check_reach("log_density", seen.mean, source_mean, seen.cov, source_cov)
+    network = InputConvexNetwork.initial(
+        seen.mean,
+        seen.cov,
+        widths=settings.widths,
+        pieces=settings.pieces,
+        smoothing=settings.smoothing,
+        quadratic=settings.quadratic,
+        slope=settings.slope,
+        key=keys[1],
+    )
+    given = Given(single(seen.points), single(symmetric_power(source_cov, 1 / 2)))
+    rest = settings.batch - settings.explored
+    carry, trace = train(
+        _Cmfma(settings, solver_for(network, settings), log_density),
+        started(network, settings, given.explored[:rest]),
+        given,
+        settings.steps,
+        key=keys[2],
+        name="cmfma",
+        progress=progress,
+        checkpoint=checkpoint,
+        fingerprint=_fingerprint(seen.points, settings, key),
+    )
+    known = carry.network, settings, seen.mean, seen.cov, seen.points[:ANCHORS].astype(np.float32), trace
+    evaluations = seen.evaluations + settings.steps * settings.batch
+    return DensityFit(*known, _status(ConjugateFit(*known), log_density, evaluations, key=keys[3]))
+
+
+def _status(fit: ConjugateFit, log_density: LogDensity, evaluations: int, *, key: jax.Array) -> DensityStatus:
+    """Weights of fresh draws of the fit."""
+    weights, mixed = log_weights(fit, log_density, SCORED, key=key)
+    ess = ess_fraction(weights) if np.any(weights > -np.inf) else 0.0
+    value, error = log_mean_weight(weights) if ess else (-np.inf, np.inf)
+    error = float(np.hypot(error, fit.log_normaliser.standard_error))
+    return DensityStatus(ess, value, error, evaluations + SCORED, SCORED, mixed and ess >= FEWEST_EFFECTIVE)
+
+
+def log_weights(fit: FitResult, log_density: LogDensity, n: int, *, key: jax.Array) -> tuple[Array, bool]:
+    """log ρ − log q at draws of a fit, ρ up to its constant, `[m]`, m ≤ n; and whether their chains have mixed.
+
+    Draws whose conjugate did not converge are left out.
+    """
+    x, drawn = fit.draw(n, key=key)
+    y = fit.transport(x)
+    y = y[~np.isnan(y).any(axis=1)]
+    found = fit.log_density(y)
+    target = np.asarray(jax.vmap(log_density)(jnp.asarray(y)), dtype=np.float64)
+    return target - found.value, drawn.converged and found.normaliser.converged
+
+
+def _fingerprint(points: Array, settings: DensitySettings, key: jax.Array) -> str:
+    """Of everything that determines the training: of the density, what its exploration saw."""
+    digest = hashlib.sha256(json.dumps(settings.to_dict(), sort_keys=True).encode())
+    for array in (points, np.asarray(jax.random.key_data(key))):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""What a potential says beyond its map: normalised densities with their errors."""
