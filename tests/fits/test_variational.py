@@ -171,7 +171,7 @@ def test_a_density_without_gradient_is_refused():
         ({"method": "kl"}, "method: found 'kl', allowed: 'reverse_kl', 'affine_kl'"),
         ({"dim": 0}, "dim: found 0, allowed: an integer >= 1"),
         ({"log_density": lambda y: y}, "log_density: found the value"),
-        ({"log_density": lambda y: jnp.nan * y[0]}, "log_density: found NaN at 256 of 256 points"),
+        ({"log_density": lambda y: jnp.nan * y[0]}, "log_density: found NaN at 4096 of 4096 points"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):

@@ -200,10 +200,10 @@ class InputConvexNetwork(Potential):
             frame,
             factor=jnp.asarray(factor, dtype),
             linear=jnp.zeros(dim, dtype),
-            inputs=tuple(slope / math.sqrt(dim) * A for A in normals[:layers]),
-            biases=tuple(slope * b for b in normals[layers : 2 * layers]),
-            mixing=tuple(normals[2 * layers : -2]),
-            output=normals[-2],
+            inputs=tuple(slope / math.sqrt(dim) * _mirrored(A, -1) for A in normals[:layers]),
+            biases=tuple(slope * _mirrored(b) for b in normals[layers : 2 * layers]),
+            mixing=tuple(_mirrored(_mirrored(raw).T).T for raw in normals[2 * layers : -2]),
+            output=_mirrored(normals[-2]),
             smoothing=float(smoothing),
         )
         # Antithetic, so that the quadratic part meets the mean exactly.
@@ -365,6 +365,17 @@ def _normals(shapes: Sequence[tuple[int, ...]], dtype: jnp.dtype, key: Array) ->
     ends = np.cumsum([math.prod(shape) for shape in shapes])
     parts = jnp.split(jax.random.normal(key, (int(ends[-1]),), dtype), ends[:-1])
     return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+def _mirrored(leaf: Array, sign: int = 1) -> Array:
+    """The first half of the rows in the place of the second too, times the sign.
+
+    So every unit starts with its mirror image: u is even about the mean of the data, with slope 0 there and on average
+    over a Gaussian. Where P_w is much narrower than ρ it lies at the one, and is to lie at the other: units at random
+    would send it off at once, and the fit after it.
+    """
+    half = leaf[: -(-len(leaf) // 2)]
+    return jnp.concatenate([half, sign * half])[: len(leaf)]
 
 
 def _balanced(
