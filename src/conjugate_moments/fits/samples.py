@@ -34,11 +34,14 @@ from conjugate_moments.fits._steps import (
     started,
     traced,
 )
-from conjugate_moments.fits._training import train
+from conjugate_moments.fits._training import DivergedError, train
 from conjugate_moments.fits.result import ANCHORS, ConjugateFit, FitResult, MomentFit, MongeFit, gaussian_map
+from conjugate_moments.potentials.base import gradients
 from conjugate_moments.potentials.icnn import InputConvexNetwork
 from conjugate_moments.samplers.mala import initial_state
 from conjugate_moments.settings import METHODS, PeerSettings, TrainingSettings
+
+LARGEST_MISMATCH = 100.0  # of variances that should be equal; a fit that was lost had 2,000
 
 
 class Given(NamedTuple):
@@ -171,10 +174,28 @@ def fit_samples(
         checkpoint=checkpoint,
         fingerprint=fingerprint(array, given_source, settings, method, key),
     )
+    if method == "cmfgen":
+        _check_source(carry, start.given.data, trace)
     common = carry.network, settings, *mean_and_cov(array), array[:ANCHORS].astype(np.float32), trace
     if method == "monge":
         return MongeFit(*common, None if given_source is None else given_source.astype(np.float32))
     return (ConjugateFit if method == "cmfgen" else MomentFit)(*common)
+
+
+def _check_source(carry: Carry, data: jax.Array, trace: Mapping[str, np.ndarray]) -> None:
+    """Raise if P_w is nowhere near ∇w♯ρ, which it is equal to at a solution: a fit that ran away and looks sound."""
+    spread = carry.network.frame.spread
+    drawn, sent = (
+        carry.chains.position / spread,
+        gradients(carry.network, data[: 4 * len(carry.chains.position)]) / spread,
+    )
+    ratio = float(jnp.sum(jnp.var(sent, axis=0)) / jnp.sum(jnp.var(drawn, axis=0)))
+    if not 1 / LARGEST_MISMATCH < ratio < LARGEST_MISMATCH:
+        raise DivergedError(
+            f"cmfgen: found ∇w of the data with {ratio:.2g} times the variance of the Gibbs measure by step "
+            f"{len(trace['loss'])}, allowed: about as much (widen the layers, raise smoothing)",
+            trace,
+        )
 
 
 class _Start(NamedTuple):
