@@ -41,9 +41,9 @@ def test_gaussian_has_its_closed_form(fit):
     y = np.random.default_rng(0).multivariate_normal(MEAN, COV, 2000)
     exact = (y - np.linalg.solve(np.eye(2) + S, MEAN)) @ np.linalg.inv(S)
     error = np.mean(np.sum((fit.inverse_transport(y) - exact) ** 2, axis=1)) / np.trace(S)
-    assert error < 5e-4  # 8e-5 was measured
+    assert error < 5e-4  # 1.4e-4 was measured
     assert fit.status.converged
-    assert fit.status.ess > 0.99  # 0.999 was measured
+    assert fit.status.ess > 0.99  # 0.998 was measured
 
 
 def test_density_is_normalised_and_its_constant_is_found(fit):

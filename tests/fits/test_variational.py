@@ -19,7 +19,7 @@ COV = np.diag([1.0, 0.1, 20.0]) @ [[1, 0.8, 0], [0.8, 1, -0.3], [0, -0.3, 1]] @ 
 PRECISION = np.linalg.inv(COV)
 CONSTANT = 1.5 + (3 * np.log(2 * np.pi) + np.linalg.slogdet(COV)[1]) / 2  # log ∫ of the Gaussian below
 AFFINE = DensitySettings(steps=300, batch=256, explorations=10_000)
-TINY = DensitySettings(steps=100, batch=128, widths=(8,), explorations=5_000, scale=3.0)
+TINY = DensitySettings(steps=200, batch=128, widths=(8,), explorations=5_000, scale=3.0)
 ROWS = 2_000  # of points to solve conjugates for: a solver is compiled for every number of them
 
 
@@ -92,7 +92,7 @@ def test_status_is_that_of_the_density(fit):
 def test_a_network_does_better_than_an_affine_map(fit):
     affine = fit_variational(bent, 2, key=KEY, settings=TINY, method="affine_kl")
     np.testing.assert_array_equal(affine.mean, fit.mean)  # the same exploration
-    assert fit.status.ess >= 1.5 * affine.status.ess  # 0.62 and 0.27 were measured
+    assert fit.status.ess >= 1.5 * affine.status.ess  # 0.69 and 0.27 were measured; seeds differ widely
 
 
 def test_maps_are_inverse_to_each_other(fit):

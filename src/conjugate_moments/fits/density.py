@@ -4,7 +4,7 @@
 variance of that number over points y, which are held fixed: draws ∇w*(x), x ~ P_w, of the model as it is, and a share
 of draws of a tempered exploration of ρ, so that modes are found (Vesseron, Béthune & Cuturi 2025, v2; the variance of
 log-weights as a loss: Richter et al. 2020). At the solution every term of the gradient is 0, and so is its noise.
-The log-density is never differentiated in the fit itself.
+Only the exploration differentiates the log-density.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,21 +25,19 @@ from conjugate_moments._matrices import symmetric_power
 from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.fits._check import check_reach
 from conjugate_moments.fits._explore import LogDensity, explore
+from conjugate_moments.fits._status import SCORED, DensityStatus
 from conjugate_moments.fits._steps import Carry, descend, follow, images_of, solver_for, started, traced
 from conjugate_moments.fits._training import train
-from conjugate_moments.fits.result import ANCHORS, ConjugateFit, FitResult
+from conjugate_moments.fits.result import ANCHORS, ConjugateFit
 from conjugate_moments.fits.samples import single
 from conjugate_moments.potentials.base import gradients, hessians, values
 from conjugate_moments.potentials.icnn import InputConvexNetwork
-from conjugate_moments.samplers.weights import ess_fraction, log_mean_weight
 from conjugate_moments.settings import DensitySettings
 
 Array = NDArray[np.floating]
 
 CLIP = 3.0  # nats from the common value beyond which a residual counts no more
 CENTRINGS = 20  # steps of the fixed point for that value
-SCORED = 4096  # draws of the fit by which its weights are judged
-FEWEST_EFFECTIVE = 0.02  # share of them below which the weights have collapsed
 
 
 class Given(NamedTuple):
@@ -83,10 +81,10 @@ class _Cmfma:
 
 def model_log_density(network: InputConvexNetwork, y: jax.Array) -> jax.Array:
     """−w(∇w(y)) + log det ∇²w(y) at points `[n, d]`, `[n]`: the log-density of the model up to a constant."""
-    return _log_det(hessians(network, y)) - values(network, gradients(network, y))
+    return log_det(hessians(network, y)) - values(network, gradients(network, y))
 
 
-def _log_det(matrices: jax.Array) -> jax.Array:
+def log_det(matrices: jax.Array) -> jax.Array:
     """Of positive definite matrices `[n, d, d]`; of two dimensions in closed form, which is many times faster."""
     if matrices.shape[-1] == 2:
         return jnp.log(matrices[:, 0, 0] * matrices[:, 1, 1] - matrices[:, 0, 1] ** 2)
@@ -105,28 +103,6 @@ def _pulls(residuals: jax.Array, share: jax.Array) -> jax.Array:
     return jnp.clip(residuals - jax.lax.fori_loop(0, CENTRINGS, closer, centre), -CLIP, CLIP)
 
 
-@dataclass(frozen=True)
-class DensityStatus:
-    """How well a fit knows the density that it was given.
-
-    Args:
-      ess: effective sample size of importance weights ρ/q over `draws` draws of the fit, as a fraction of them.
-      log_normaliser: estimate of log ∫ e^{-f} by these weights.
-      standard_error: of it.
-      evaluations: of the density, all told.
-      draws: that `ess` was measured on.
-      converged: whether `ess` is at least `FEWEST_EFFECTIVE` and the chains behind the draws have mixed; if not, the
-        weights have collapsed, and nothing else here is to be trusted.
-    """
-
-    ess: float
-    log_normaliser: float
-    standard_error: float
-    evaluations: int
-    draws: int
-    converged: bool
-
-
 @dataclass(frozen=True, eq=False)
 class DensityFit(ConjugateFit):
     """ρ = ∇w*♯P_w for a law known by its unnormalised density.
@@ -143,12 +119,11 @@ class DensityFit(ConjugateFit):
     status: DensityStatus
 
     def _more_arrays(self) -> dict[str, NDArray]:
-        return {"status": np.asarray(astuple(self.status), dtype=np.float64)}
+        return {"status": self.status.to_array()}
 
     @staticmethod
     def _more_fields(arrays: Mapping[str, NDArray]) -> tuple[Any, ...]:
-        ess, value, error, evaluations, draws, converged = arrays["status"].tolist()
-        return (DensityStatus(ess, value, error, int(evaluations), int(draws), bool(converged)),)
+        return (DensityStatus.from_array(arrays["status"]),)
 
 
 def fit_density(
@@ -209,7 +184,7 @@ def fit_density(
         name="cmfma",
         progress=progress,
         checkpoint=checkpoint,
-        fingerprint=_fingerprint(seen.points, settings, key),
+        fingerprint=training_fingerprint(seen.points, settings, key),
     )
     known = carry.network, settings, seen.mean, seen.cov, seen.points[:ANCHORS].astype(np.float32), trace
     evaluations = seen.evaluations + settings.steps * settings.batch
@@ -217,28 +192,22 @@ def fit_density(
 
 
 def _status(fit: ConjugateFit, log_density: LogDensity, evaluations: int, *, key: jax.Array) -> DensityStatus:
-    """Weights of fresh draws of the fit."""
-    weights, mixed = log_weights(fit, log_density, SCORED, key=key)
-    ess = ess_fraction(weights) if np.any(weights > -np.inf) else 0.0
-    value, error = log_mean_weight(weights) if ess else (-np.inf, np.inf)
-    error = float(np.hypot(error, fit.log_normaliser.standard_error))
-    return DensityStatus(ess, value, error, evaluations + SCORED, SCORED, mixed and ess >= FEWEST_EFFECTIVE)
-
-
-def log_weights(fit: FitResult, log_density: LogDensity, n: int, *, key: jax.Array) -> tuple[Array, bool]:
-    """log ρ − log q at draws of a fit, ρ up to its constant, `[m]`, m ≤ n; and whether their chains have mixed.
-
-    Draws whose conjugate did not converge are left out.
-    """
-    x, drawn = fit.draw(n, key=key)
+    """By the weights of fresh draws of the fit."""
+    x, drawn = fit.draw(SCORED, key=key)
     y = fit.transport(x)
-    y = y[~np.isnan(y).any(axis=1)]
-    found = fit.log_density(y)
-    target = np.asarray(jax.vmap(log_density)(jnp.asarray(y)), dtype=np.float64)
-    return target - found.value, drawn.converged and found.normaliser.converged
+    solved = ~np.isnan(y).any(axis=1)
+    weights, normaliser = np.full(SCORED, np.nan), fit.log_normaliser
+    target = np.asarray(jax.vmap(log_density)(jnp.asarray(y[solved])), dtype=np.float64)
+    weights[solved] = target - fit.log_density(y[solved]).value
+    return DensityStatus.of_weights(
+        weights,
+        error=normaliser.standard_error,
+        evaluations=evaluations + SCORED,
+        sound=drawn.converged and normaliser.converged,
+    )
 
 
-def _fingerprint(points: Array, settings: DensitySettings, key: jax.Array) -> str:
+def training_fingerprint(points: Array, settings: DensitySettings, key: jax.Array) -> str:
     """Of everything that determines the training: of the density, what its exploration saw."""
     digest = hashlib.sha256(json.dumps(settings.to_dict(), sort_keys=True).encode())
     for array in (points, np.asarray(jax.random.key_data(key))):

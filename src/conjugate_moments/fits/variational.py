@@ -10,7 +10,7 @@ gives no weight to modes that q misses.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,22 +23,15 @@ from numpy.typing import NDArray
 from conjugate_moments import _random
 from conjugate_moments._matrices import symmetric_power
 from conjugate_moments.fits._explore import Exploration, LogDensity, explore
+from conjugate_moments.fits._status import SCORED, DensityStatus
 from conjugate_moments.fits._steps import Carry, descend, optimiser
 from conjugate_moments.fits._training import DivergedError, train
-from conjugate_moments.fits.density import (
-    FEWEST_EFFECTIVE,
-    SCORED,
-    DensityFit,
-    DensityStatus,
-    _fingerprint,
-    _log_det,
-)
+from conjugate_moments.fits.density import log_det, training_fingerprint
 from conjugate_moments.fits.result import ANCHORS, ForwardFit, gaussian_map
 from conjugate_moments.fits.samples import single
 from conjugate_moments.potentials.base import Potential, gradients, hessians
 from conjugate_moments.potentials.icnn import InputConvexNetwork
 from conjugate_moments.potentials.quadratic import Quadratic
-from conjugate_moments.samplers.weights import ess_fraction, log_mean_weight
 from conjugate_moments.settings import DensitySettings
 
 Array = NDArray[np.floating]
@@ -80,7 +73,7 @@ Push = Callable[[Any, Source, jax.Array], tuple[jax.Array, jax.Array]]
 
 def _push_convex(network: InputConvexNetwork, source: Source, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
     x = source.mean + noise @ source.root
-    return gradients(network, x), _log_det(hessians(network, x))
+    return gradients(network, x), log_det(hessians(network, x))
 
 
 def _push_affine(model: Affine, source: Source, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -106,10 +99,10 @@ class _ReverseKL:
         share = known / jnp.maximum(jnp.sum(known), 1)
 
         def loss(model: Any) -> jax.Array:
-            y, log_det = self.push(model, source, noise)
+            y, rise = self.push(model, source, noise)
             # The value of the density, with the derivative that it has where it was evaluated.
             density = value + jnp.sum(slope * (y - fixed), axis=1)
-            return -jnp.sum(share * (density + log_det)) - source.entropy
+            return -jnp.sum(share * (density + rise)) - source.entropy
 
         network, state, found = descend(self.settings, carry, loss)
         return Carry(network, state, None, None), {"loss": found, "left_out": 1 - jnp.mean(known)}
@@ -137,11 +130,11 @@ class ReverseKLFit(ForwardFit):
         return jnp.asarray(self.draw(ANCHORS, key=_random.key_for(0, "anchors"))[0])
 
     def _more_arrays(self) -> dict[str, NDArray]:
-        return {"status": np.asarray(astuple(self.status), dtype=np.float64)}
+        return {"status": self.status.to_array()}
 
     @staticmethod
     def _more_fields(arrays: Mapping[str, NDArray]) -> tuple[Any, ...]:
-        return DensityFit._more_fields(arrays)
+        return (DensityStatus.from_array(arrays["status"]),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,7 +241,7 @@ def fit_variational(
         name=method,
         progress=progress,
         checkpoint=checkpoint,
-        fingerprint=f"{method} {_fingerprint(seen.points, settings, key)}",
+        fingerprint=f"{method} {training_fingerprint(seen.points, settings, key)}",
     )
     _check_defined(method, trace)
     network, evaluations = potential(carry.network, seen), seen.evaluations + settings.steps * settings.batch
@@ -276,9 +269,4 @@ def _status(fit: ForwardFit, log_density: LogDensity, evaluations: int, *, key: 
     x, _ = fit.draw(SCORED, key=key)
     model = -fit._source_energy(x) - fit.log_normaliser.value - fit._log_det(x).value
     target = np.asarray(jax.vmap(log_density)(jnp.asarray(fit.transport(x))), dtype=np.float64)
-    undefined = np.isnan(target - model)
-    weights = np.where(undefined, -np.inf, target - model)
-    ess = ess_fraction(weights) if np.any(weights > -np.inf) else 0.0
-    value, error = log_mean_weight(weights) if ess else (-np.inf, np.inf)
-    trusted = ess >= FEWEST_EFFECTIVE and not np.any(undefined)
-    return DensityStatus(ess, value, error, evaluations + SCORED, SCORED, bool(trusted))
+    return DensityStatus.of_weights(target - model, error=0.0, evaluations=evaluations + SCORED, sound=True)

@@ -241,7 +241,7 @@ def _gaps(found: Found) -> Claim:
 
 
 def _fits_densities(found: Found) -> Claim:
-    claim = "CMFMA fits unnormalised densities: draws, and the normalising constant, come from evaluations alone"
+    claim = "CMFMA fits unnormalised densities: draws, and the normalising constant, come from the density alone"
     laws = _laws(found, "cmfma")
     if not laws:
         return Claim(claim, NOT_RUN, "needs cmfma among the methods")
