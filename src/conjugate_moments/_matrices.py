@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +26,16 @@ def correlation_range(matrix: Array) -> tuple[float, float]:
     return float(eigenvalues[0]), float(eigenvalues[-1])
 
 
+def times(vectors: Any, matrix: Any) -> Any:
+    """Rows of `vectors` `[n, d]` times a matrix `[d, d]` or a diagonal `[d]`; NumPy's arrays or JAX's."""
+    return vectors * matrix if matrix.ndim == 1 else vectors @ matrix
+
+
+def log_det(matrix: Array) -> float:
+    """log of the determinant of a positive definite matrix `[d, d]`, or of a diagonal `[d]`."""
+    return float(np.sum(np.log(matrix)) if matrix.ndim == 1 else np.linalg.slogdet(matrix)[1])
+
+
 def symmetric_power(matrix: Array, exponent: float) -> Array:
     """Power of a symmetric positive definite matrix, `[d, d]`.
 
@@ -31,10 +43,15 @@ def symmetric_power(matrix: Array, exponent: float) -> Array:
     1e-24 of the largest keep the relative accuracy of the correlations (Drmač & Veselić 2008), which those of `eigh`
     lose at 1e-16.
 
+    A diagonal may be given alone, `[d]`, and so is its power.
+
     Raises:
       LinAlgError: if the matrix is not positive definite.
     """
     from scipy.linalg import lapack
+
+    if np.ndim(matrix) == 1:
+        return np.asarray(matrix, dtype=np.float64) ** exponent
 
     correlation, scale = correlations(np.asarray(matrix, dtype=np.float64))
     # The third kind of accuracy: of D K for a K of moderate condition number; the right vectors are not asked for.

@@ -17,12 +17,11 @@ class _Settings:
     @classmethod
     def from_dict(cls, entry: dict[str, Any]) -> Self:
         """The settings that `asdict` or a configuration gives."""
-        return cls(**{**entry, "widths": tuple(entry["widths"])})
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for files and fingerprints."""
-        fields = asdict(self)
-        return {**fields, "widths": list(fields["widths"])}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     def _check(self, counts: tuple[str, ...], positive: tuple[str, ...]) -> None:
         for name in counts:
@@ -76,6 +75,33 @@ class TrainingSettings(_Settings):
     def __post_init__(self) -> None:
         """Validate the settings that no other part does."""
         self._check(("steps", "batch", "moves", "conjugate_steps"), ("learning_rate", "tolerance"))
+
+
+@dataclass(frozen=True)
+class ImageSettings(TrainingSettings):
+    """How an `ImageNetwork` is trained on images.
+
+    Args:
+      steps: as for `TrainingSettings`, and so for the rest.
+      widths: maxima of the whole image; for patches, groups of filters and units above their maxima.
+      patch: side of the patches in pixels; None for maxima of the whole image.
+      stride: pixels between patches.
+      noise: standard deviation of the dequantisation, in levels of a pixel.
+
+    Raises:
+      ValueError: naming the setting that is out of range, what was found and what is allowed.
+    """
+
+    widths: tuple[int, ...] = (16, 64)
+    pieces: int = 8
+    patch: int | None = 4
+    stride: int = 2
+    noise: float = 0.15
+
+    def __post_init__(self) -> None:
+        """Validate the settings that no other part does."""
+        super().__post_init__()
+        self._check(("stride", *(() if self.patch is None else ("patch",))), ("noise",))
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ os.environ.update(
 
 from conjugate_moments.config import ConfigError, SamplesEntry, fingerprint, validate
 from conjugate_moments.config.density import SAMPLERS
+from conjugate_moments.config.images import BASELINES
 
 try:
     CONFIG = validate(config, schema=ROOT / "workflow" / "schemas" / "config.schema.yaml", root=Path())
@@ -38,7 +39,7 @@ def batched(items, size):
     return [items[first : first + size] for first in range(0, len(items), size)]
 
 
-TABLES = ["gaussian", "univariate", "spread", "planar", "truth", "density", "claims"]
+TABLES = ["gaussian", "univariate", "spread", "planar", "truth", "density", "images", "inpainting", "claims"]
 FACTORIZATIONS = ["moment", "conjugate"]
 LAWS_PER_PAGE = 12
 # Figures of the univariate laws, by name, and the laws on each.
@@ -74,8 +75,19 @@ DENSITY_PANELS = [
 ]
 DENSITY_SEEDS = sorted({seed for entry in CONFIG.density.energies for seed in entry.seeds})
 
+# Sets of images, and what completes them: fits, and what has none.
+IMAGES = CONFIG.images.sets
+IMAGE_MODELS = {name: entry.models for name, entry in IMAGES.items()}
+RESTORERS = [*BASELINES, *CONFIG.images.inpainting.models]
+IMAGE_SEEDS = sorted({seed for entry in IMAGES.values() for seed in entry.seeds})
+
 
 wildcard_constraints:
+    images="|".join(IMAGES),
+    model="|".join(sorted({model for entry in IMAGES.values() for model in entry.models})),
+    trained="|".join(sorted({model for entry in IMAGES.values() for model in entry.models if model != "affine"})),
+    restorer="|".join(RESTORERS),
+    repeat="|".join(map(str, IMAGE_SEEDS)),
     energy="|".join(ENERGIES),
     fitted="|".join(DENSITY_FITS),
     sampler="|".join(SAMPLERS),
@@ -107,6 +119,7 @@ def tables():
 def figures():
     """Every figure, as vectors and as a bitmap."""
     names = ["gaussian", *PAGES, "convergence", "spread", "planar", "failures", "truth"]
+    names += [f"{kind}-{images}" for kind in ("images", "paths", "inpainting", "traces") for images in IMAGES]
     if DENSITY_PANELS:
         names.append("density")
     return expand(out("figures/{name}.{form}"), name=names, form=["pdf", "png"])
@@ -222,6 +235,53 @@ def density_digest(wildcards):
         return run
     scores = digest("density.points", "density.epsilon_share")
     return fingerprint({"runs": run, "seeds": entry.seeds, "scores": scores(wildcards)})
+
+
+def image_models():
+    """Set and model of every row of the table of images."""
+    return [(images, model) for images, models in IMAGE_MODELS.items() for model in models]
+
+
+def trained_models(images):
+    """Models of a set that are trained."""
+    return [model for model in IMAGE_MODELS[images] if model != "affine"]
+
+
+def image_files(wildcards):
+    """The images of a set, for every seed."""
+    return expand(
+        out("data/images/{images}/seed{repeat}.npz"), images=wildcards.images, repeat=IMAGES[wildcards.images].seeds
+    )
+
+
+def image_fits(model):
+    """Fits of a model, given by a wildcard of this name, to a set of images, for every seed; none without a fit."""
+
+    def of(wildcards):
+        name = wildcards[model]
+        return [
+            out(f"fits/images/{wildcards.images}/{name}/seed{seed}/fit.npz")
+            for seed in IMAGES[wildcards.images].seeds
+            if name in trained_models(wildcards.images)
+        ]
+
+    return of
+
+
+def image_training(wildcards):
+    """Training settings of a model of images."""
+    return IMAGES[wildcards.images].training[wildcards.trained.partition("_")[2]]
+
+
+def images_digest(*parts):
+    """Digest of what a result on a set of images depends on, and of these parts of `images`, for provenance."""
+
+    def of(wildcards):
+        entry = config["images"]["sets"][wildcards.images]
+        chosen = {part: config["images"][part] for part in parts}
+        return fingerprint({"set": wildcards.images, "entry": entry, **chosen})
+
+    return of
 
 
 def draws_digest(law):

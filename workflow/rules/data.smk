@@ -140,3 +140,26 @@ rule draw_density:
         fingerprint=digest("density.points"),
     script:
         "../scripts/draw_density.py"
+
+
+rule draw_images:
+    input:
+        code=code("draw_images.py"),
+    output:
+        images=out("data/images/{images}/seed{repeat}.npz"),
+    log:
+        out("logs/draw_images/{images}/seed{repeat}.log"),
+    benchmark:
+        out("benchmarks/draw_images/{images}/seed{repeat}.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        samples=lambda wildcards: IMAGES[wildcards.images].samples,
+        held_out=lambda wildcards: IMAGES[wildcards.images].held_out,
+        fingerprint=images_digest(),
+    script:
+        "../scripts/draw_images.py"

@@ -223,3 +223,106 @@ rule plot_density:
         fingerprint=digest("density", "figures"),
     script:
         "../scripts/plot_density.py"
+
+
+rule plot_images:
+    input:
+        panels=lambda wildcards: [
+            out(f"metrics/images/{wildcards.images}/{model}.npz") for model in IMAGE_MODELS[wildcards.images]
+        ],
+        code=code("plot_images.py"),
+    output:
+        images_pdf=out("figures/images-{images}.pdf"),
+        images_png=report(
+            out("figures/images-{images}.png"),
+            category="Experiment 5: images",
+            caption="../report/images_figure.rst",
+        ),
+        paths_pdf=out("figures/paths-{images}.pdf"),
+        paths_png=report(
+            out("figures/paths-{images}.png"),
+            category="Experiment 5: images",
+            caption="../report/paths_figure.rst",
+        ),
+    log:
+        out("logs/plot_images/{images}.log"),
+    benchmark:
+        out("benchmarks/plot_images/{images}.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        models=lambda wildcards: IMAGE_MODELS[wildcards.images],
+        seeds=lambda wildcards: IMAGES[wildcards.images].seeds[:1],
+        dpi=CONFIG.figures.dpi,
+        fingerprint=images_digest(),
+    script:
+        "../scripts/plot_images.py"
+
+
+rule plot_inpainting:
+    input:
+        panels=lambda wildcards: [
+            out(f"metrics/inpainting/{wildcards.images}/{restorer}.npz") for restorer in RESTORERS
+        ],
+        code=code("plot_inpainting.py"),
+    output:
+        pdf=out("figures/inpainting-{images}.pdf"),
+        png=report(
+            out("figures/inpainting-{images}.png"),
+            category="Experiment 6: inpainting",
+            caption="../report/inpainting_figure.rst",
+        ),
+    log:
+        out("logs/plot_inpainting/{images}.log"),
+    benchmark:
+        out("benchmarks/plot_inpainting/{images}.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        restorers=RESTORERS,
+        seeds=lambda wildcards: IMAGES[wildcards.images].seeds[:1],
+        dpi=CONFIG.figures.dpi,
+        fingerprint=images_digest("inpainting"),
+    script:
+        "../scripts/plot_inpainting.py"
+
+
+rule plot_traces:
+    input:
+        traces=lambda wildcards: [
+            out(f"fits/images/{wildcards.images}/{model}/seed{IMAGES[wildcards.images].seeds[0]}/trace.csv")
+            for model in trained_models(wildcards.images)
+        ],
+        code=code("plot_traces.py"),
+    output:
+        pdf=out("figures/traces-{images}.pdf"),
+        png=report(
+            out("figures/traces-{images}.png"),
+            category="Experiment 5: images",
+            caption="../report/traces_figure.rst",
+        ),
+    log:
+        out("logs/plot_traces/{images}.log"),
+    benchmark:
+        out("benchmarks/plot_traces/{images}.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        models=lambda wildcards: trained_models(wildcards.images),
+        seeds=lambda wildcards: IMAGES[wildcards.images].seeds[:1],
+        dpi=CONFIG.figures.dpi,
+        fingerprint=images_digest(),
+    script:
+        "../scripts/plot_traces.py"

@@ -191,3 +191,29 @@ rule sample_density:
         fingerprint=density_digest,
     script:
         "../scripts/sample_density.py"
+
+
+rule fit_images:
+    input:
+        images=out("data/images/{images}/seed{repeat}.npz"),
+        code=code("fit_images.py"),
+    output:
+        fit=out("fits/images/{images}/{trained}/seed{repeat}/fit.npz"),
+        trace=out("fits/images/{images}/{trained}/seed{repeat}/trace.csv"),
+    log:
+        out("logs/fit_images/{images}/{trained}/seed{repeat}.log"),
+    benchmark:
+        out("benchmarks/fit_images/{images}/{trained}/seed{repeat}.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=720,
+        gpu=1,
+    params:
+        training=image_training,
+        checkpoint=out("checkpoints/images/{images}/{trained}/seed{repeat}.npz"),
+        fingerprint=images_digest(),
+    script:
+        "../scripts/fit_images.py"

@@ -189,3 +189,55 @@ rule score_density:
         fingerprint=density_digest,
     script:
         "../scripts/score_density.py"
+
+
+rule score_images:
+    input:
+        fits=image_fits("model"),
+        images=image_files,
+        code=code("score_images.py"),
+    output:
+        scores=out("metrics/images/{images}/{model}.csv"),
+        panel=out("metrics/images/{images}/{model}.npz"),
+    log:
+        out("logs/score_images/{images}/{model}.log"),
+    benchmark:
+        out("benchmarks/score_images/{images}/{model}.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=120,
+    params:
+        seeds=lambda wildcards: IMAGES[wildcards.images].seeds,
+        epsilon_share=CONFIG.images.epsilon_share,
+        fingerprint=images_digest("epsilon_share"),
+    script:
+        "../scripts/score_images.py"
+
+
+rule score_inpainting:
+    input:
+        fits=image_fits("restorer"),
+        images=image_files,
+        code=code("score_inpainting.py"),
+    output:
+        scores=out("metrics/inpainting/{images}/{restorer}.csv"),
+        panel=out("metrics/inpainting/{images}/{restorer}.npz"),
+    log:
+        out("logs/score_inpainting/{images}/{restorer}.log"),
+    benchmark:
+        out("benchmarks/score_inpainting/{images}/{restorer}.tsv")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=120,
+    params:
+        seeds=lambda wildcards: IMAGES[wildcards.images].seeds,
+        inpainting=CONFIG.images.inpainting,
+        fingerprint=images_digest("inpainting"),
+    script:
+        "../scripts/score_inpainting.py"

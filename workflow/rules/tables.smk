@@ -146,6 +146,52 @@ use rule tabulate_gaussian as tabulate_density with:
         labels={energy: energy.replace("_d", ", d = ").replace("_", " ") for energy in ENERGIES},
 
 
+use rule tabulate_gaussian as tabulate_images with:
+    input:
+        scores=[out(f"metrics/images/{images}/{model}.csv") for images, model in image_models()],
+        code=code("tabulate.py"),
+    output:
+        csv=report(
+            out("tables/images.csv"),
+            category="Experiment 5: images",
+            caption="../report/images_table.rst",
+        ),
+        md=out("tables/images.md"),
+        tex=out("tables/images.tex"),
+    log:
+        out("logs/tabulate_images.log"),
+    benchmark:
+        out("benchmarks/tabulate_images.tsv")
+    params:
+        fingerprint=digest("images"),
+        seeds=IMAGE_SEEDS,
+        experiment="images",
+        labels={images: images for images in IMAGES},
+
+
+use rule tabulate_gaussian as tabulate_inpainting with:
+    input:
+        scores=expand(out("metrics/inpainting/{images}/{restorer}.csv"), images=IMAGES, restorer=RESTORERS),
+        code=code("tabulate.py"),
+    output:
+        csv=report(
+            out("tables/inpainting.csv"),
+            category="Experiment 6: inpainting",
+            caption="../report/inpainting_table.rst",
+        ),
+        md=out("tables/inpainting.md"),
+        tex=out("tables/inpainting.tex"),
+    log:
+        out("logs/tabulate_inpainting.log"),
+    benchmark:
+        out("benchmarks/tabulate_inpainting.tsv")
+    params:
+        fingerprint=digest("images"),
+        seeds=IMAGE_SEEDS,
+        experiment="inpainting",
+        labels={f"{images}_{mask}": f"{images}, {mask}" for images in IMAGES for mask in CONFIG.images.inpainting.masks},
+
+
 rule tabulate_claims:
     input:
         density=expand(out("metrics/density/{energy}/{method}.csv"), energy=ENERGIES, method=CONFIG.density.methods),

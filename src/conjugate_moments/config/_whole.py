@@ -14,6 +14,7 @@ from conjugate_moments.config._schema import check_schema
 from conjugate_moments.config._yaml import check_plain, read_yaml
 from conjugate_moments.config.density import Density, check_density
 from conjugate_moments.config.gaussian import Gaussian, check_gaussian
+from conjugate_moments.config.images import Images, check_images
 from conjugate_moments.config.learning import Learning, check_learning
 from conjugate_moments.config.spread import Spread, check_spread
 from conjugate_moments.config.univariate import OWN_FAMILIES, ScipyEntry, Univariate, check_univariate
@@ -38,6 +39,7 @@ class Config:
     spread: Spread
     learning: Learning
     density: Density
+    images: Images
     figures: Figures
 
 
@@ -74,6 +76,7 @@ def validate(config: object, *, schema: Mapping[str, Any] | Path | str, root: Pa
     check_spread(record.spread, record.univariate.laws)
     check_learning(record.learning)
     check_density(record.density)
+    check_images(record.images)
     return record
 
 
@@ -89,7 +92,11 @@ def fingerprint(config: Mapping[str, Any]) -> str:
 
 def _record(kind: Any, value: Any, root: Path) -> Any:
     """`value`, which the schema has accepted, as the frozen type `kind`."""
-    if isinstance(kind, UnionType):
+    if value is None:  # which the schema allows for few keys
+        return None
+    if isinstance(kind, UnionType) and type(None) in get_args(kind):
+        kind = get_args(kind)[0]
+    elif isinstance(kind, UnionType):
         kind = OWN_FAMILIES.get(value["family"], ScipyEntry)
     if isinstance(kind, type) and is_dataclass(kind):
         hints = get_type_hints(kind)

@@ -14,18 +14,20 @@ from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.conjugates.selection import conjugate_solver
 from conjugate_moments.potentials.base import gradients, values
 from conjugate_moments.potentials.icnn import InputConvexNetwork
+from conjugate_moments.potentials.image_network import ImageNetwork
 from conjugate_moments.samplers.mala import MalaState, initial_state, mala_step, refresh
 from conjugate_moments.settings import TrainingSettings
 
 GAIN = 0.05  # of the step size of the chains towards its acceptance, at every move
 
-Loss = Callable[[InputConvexNetwork], jax.Array]
+Network = InputConvexNetwork | ImageNetwork
+Loss = Callable[[Any], jax.Array]  # of a network
 
 
 class Carry(NamedTuple):
     """What a training step hands to the next: `chains` and `images` are None where a method has none."""
 
-    network: InputConvexNetwork
+    network: Network
     optimiser: Any
     chains: Any
     images: Any
@@ -38,7 +40,7 @@ def optimiser(settings: TrainingSettings) -> optax.GradientTransformation:
     return optax.adam(schedule, b1=0.5, b2=0.9, eps=1e-20)
 
 
-def descend(settings: TrainingSettings, carry: Carry, loss: Loss) -> tuple[InputConvexNetwork, Any, jax.Array]:
+def descend(settings: TrainingSettings, carry: Carry, loss: Loss) -> tuple[Network, Any, jax.Array]:
     """The network after one step down the loss, the state of the optimiser, and the loss before."""
     value, slope = jax.value_and_grad(loss)(carry.network)
     moves, state = optimiser(settings).update(slope, carry.optimiser)  # pyright: ignore[reportArgumentType]
@@ -53,7 +55,7 @@ def danskin(up: jax.Array, down: jax.Array, used: jax.Array) -> Loss:
     return lambda network: jnp.mean(values(network, up)) - jnp.sum(share * values(network, down))
 
 
-def follow(network: InputConvexNetwork, chains: MalaState, moves: int, *, key: jax.Array, root: jax.Array) -> MalaState:
+def follow(network: Network, chains: MalaState, moves: int, *, key: jax.Array, root: jax.Array) -> MalaState:
     """Chains on the Gibbs measure of the network as it is now, after some moves."""
     chains = refresh(network, chains)
     for move in range(moves):
@@ -78,13 +80,13 @@ def traced(loss: jax.Array, found: ConjugateSolution, chains: MalaState | None =
     return scalars if chains is None else {**scalars, "acceptance": chains.acceptance}
 
 
-def solver_for(network: InputConvexNetwork, settings: TrainingSettings) -> RelativeConjugate:
+def solver_for(network: Network, settings: TrainingSettings) -> RelativeConjugate:
     """The conjugate solver of a training, its tolerance in standard deviations of the source."""
     solver = conjugate_solver(network.dim, tolerance=settings.tolerance, max_steps=settings.conjugate_steps)
     return RelativeConjugate.of_spread(solver, network.frame.spread)
 
 
-def started(network: InputConvexNetwork, settings: TrainingSettings, y: jax.Array) -> Carry:
+def started(network: Network, settings: TrainingSettings, y: jax.Array) -> Carry:
     """Where a training with chains on P_w starts, from a batch of ρ `[n, d]`.
 
     ∇w sends them to P_w as well as w does so far: chains start there, with their images known.

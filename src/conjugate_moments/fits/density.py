@@ -122,8 +122,8 @@ class DensityFit(ConjugateFit):
         return {"status": self.status.to_array()}
 
     @staticmethod
-    def _more_fields(arrays: Mapping[str, NDArray]) -> tuple[Any, ...]:
-        return (DensityStatus.from_array(arrays["status"]),)
+    def _more_fields(arrays: Mapping[str, NDArray]) -> dict[str, Any]:
+        return {"status": DensityStatus.from_array(arrays["status"])}
 
 
 def fit_density(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from conjugate_moments import _random
 from conjugate_moments._files import write_arrays
-from conjugate_moments._matrices import symmetric_power
+from conjugate_moments._matrices import log_det, symmetric_power, times
 from conjugate_moments.conjugates.base import ConjugateSolution, best_start
 from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.conjugates.selection import conjugate_solver
@@ -77,7 +77,7 @@ class FitResult(ABC):
         and from the source to ρ for "w2dual".
       settings: of the training.
       mean: of the data, `[d]`.
-      cov: of the data, `[d, d]`.
+      cov: of the data, `[d, d]`, or its diagonal `[d]` where coordinates are taken as uncorrelated.
       anchors: some of the data, `[m, d]`.
       trace: of the training, one array `[steps]` per scalar.
     """
@@ -93,8 +93,9 @@ class FitResult(ABC):
     trace: Mapping[str, NDArray]
 
     @staticmethod
-    def blank(settings: Any, dim: int) -> Potential:
-        """A network in dimension `dim` with the structure, but not the numbers, of one that was fitted."""
+    def blank(settings: Any, arrays: Mapping[str, NDArray]) -> Potential:
+        """A network with the structure, but not the numbers, of the one of which these are the saved arrays."""
+        dim = len(arrays["mean"])
         start = {"widths": settings.widths, "pieces": settings.pieces, "key": jax.random.key(0)}
         start |= {"smoothing": settings.smoothing}
         return InputConvexNetwork.initial(np.zeros(dim), np.eye(dim), **start)
@@ -225,20 +226,23 @@ class FitResult(ABC):
     def solve(self, x: ArrayLike) -> ConjugateSolution:
         """Solve ∇(potential)(y) = x for each row of `x` `[n, d]`: points, residuals, steps and status."""
         x = jnp.asarray(x, jnp.float32)
-        settings = self.settings
-        solver = RelativeConjugate.of_spread(
-            conjugate_solver(self.dim, tolerance=settings.tolerance, max_steps=settings.conjugate_steps),
-            np.std(self._images, axis=0),
-        )
-        pieces = [self._solve(solver, piece) for piece in _pieces(x)]
+        pieces = [self._solve(self.solver, piece) for piece in _pieces(x)]
         whole = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[: len(x)], *pieces)
         return whole
+
+    @cached_property
+    def solver(self) -> RelativeConjugate:
+        """Of the conjugate, with the tolerance of the training."""
+        settings = self.settings
+        solver = conjugate_solver(self.dim, tolerance=settings.tolerance, max_steps=settings.conjugate_steps)
+        return RelativeConjugate.of_spread(solver, np.std(self._images, axis=0))
 
     def _solve(self, solver: Any, x: jax.Array) -> ConjugateSolution:
         # The image of the nearest anchor is a good start wherever the map is steep, the affine map everywhere else.
         nearest = jnp.argmin(jnp.sum(self._images**2, axis=1) - 2 * x @ self._images.T, axis=1)
         centre, matrix = self._affine
-        start = best_start(self.network, x, jnp.asarray(self._anchors)[nearest], (x - centre[0]) @ matrix + centre[1])
+        affine = times(x - centre[0], matrix) + centre[1]
+        start = best_start(self.network, x, jnp.asarray(self._anchors)[nearest], affine)
         return solver.solve(self.network, x, start)
 
     @cached_property
@@ -251,10 +255,14 @@ class FitResult(ABC):
 
     @cached_property
     def _affine(self) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-        """The affine map that fits anchors best as a function of their images."""
+        """The affine map that fits anchors best as a function of their images, with a diagonal where `cov` is one."""
         images, anchors = np.asarray(self._images, np.float64), np.asarray(self._anchors, np.float64)
         centre = images.mean(axis=0), anchors.mean(axis=0)
-        matrix = np.linalg.lstsq(images - centre[0], anchors - centre[1])[0]
+        before, after = images - centre[0], anchors - centre[1]
+        if self.cov.ndim == 1:  # coordinates that are taken as uncorrelated
+            matrix = np.sum(before * after, axis=0) / np.sum(before**2, axis=0)
+        else:
+            matrix = np.linalg.lstsq(before, after)[0]
         first, second = (jnp.asarray(part, jnp.float32) for part in centre)
         return (first, second), jnp.asarray(matrix, jnp.float32)
 
@@ -301,9 +309,9 @@ class FitResult(ABC):
         return {}
 
     @staticmethod
-    def _more_fields(arrays: Mapping[str, NDArray]) -> tuple[Any, ...]:
-        """Fields of a subclass, from files."""
-        return ()
+    def _more_fields(arrays: Mapping[str, NDArray]) -> dict[str, Any]:
+        """Fields of a subclass by name, from files."""
+        return {}
 
 
 def _pieces(x: jax.Array) -> list[jax.Array]:
@@ -349,16 +357,16 @@ class GaussianSourceFit(FitResult):
 
     def draw(self, n: int, *, key: jax.Array) -> tuple[Array, GibbsStatus]:
         """`n` draws of the Gaussian, `[n, d]`."""
-        points = self.mean + _random.normal(key, (n, self.dim)) @ symmetric_power(self.cov, 1 / 2)
+        points = self.mean + times(_random.normal(key, (n, self.dim)), symmetric_power(self.cov, 1 / 2))
         return points.astype(np.float32), _independent(n)
 
     def _normaliser(self) -> LogNormaliser:
-        value = (self.dim * np.log(2 * np.pi) + np.linalg.slogdet(self.cov)[1]) / 2
+        value = (self.dim * np.log(2 * np.pi) + log_det(self.cov)) / 2
         return LogNormaliser(float(value), 0.0, "closed form", True)
 
     def _source_energy(self, x: ArrayLike) -> Array:
         """½(x−m)ᵀΣ⁻¹(x−m) at points `[n, d]`, `[n]`."""
-        return np.sum(((np.asarray(x) - self.mean) @ symmetric_power(self.cov, -1 / 2)) ** 2, axis=1) / 2
+        return np.sum(times(np.asarray(x) - self.mean, symmetric_power(self.cov, -1 / 2)) ** 2, axis=1) / 2
 
     def _grid_centre(self) -> Array:
         return self.mean
@@ -408,8 +416,8 @@ class MongeFit(GaussianSourceFit):
         return {} if self.source is None else {"source": self.source}
 
     @staticmethod
-    def _more_fields(arrays: Mapping[str, NDArray]) -> tuple[Any, ...]:
-        return (arrays.get("source"),)
+    def _more_fields(arrays: Mapping[str, NDArray]) -> dict[str, Any]:
+        return {"source": arrays.get("source")}
 
     def transport(self, x: ArrayLike) -> Array:
         """The Monge map at points `[n, d]`; rows that did not converge are NaN."""
@@ -477,10 +485,12 @@ def gaussian_map(cov: Array, target: Array) -> Array:
 def fit_types() -> dict[str, type[FitResult]]:
     """What each method's fit is."""
     from conjugate_moments.fits.density import DensityFit  # all of which import this module
+    from conjugate_moments.fits.images import ImageFit, ImageMongeFit
     from conjugate_moments.fits.variational import AffineKLFit, ReverseKLFit
     from conjugate_moments.fits.w2dual import W2DualFit
 
     kinds = ConjugateFit, MongeFit, MomentFit, W2DualFit, DensityFit, ReverseKLFit, AffineKLFit
+    kinds += ImageFit, ImageMongeFit
     return {kind.method: kind for kind in kinds}
 
 
@@ -496,7 +506,7 @@ def load(path: str | Path) -> FitResult:
     if kind is None:
         raise ValueError(f"path: {path} does not hold a trained fit")
     settings = kind.settings_type.from_dict(json.loads(str(arrays["settings"])))
-    skeleton = jax.eval_shape(lambda: kind.blank(settings, len(arrays["mean"])))
+    skeleton = jax.eval_shape(lambda: kind.blank(settings, arrays))
     wanted = {f"leaf{i}": leaf.shape for i, leaf in enumerate(jax.tree.leaves(skeleton))}
     if wanted != {name: array.shape for name, array in arrays.items() if name.startswith("leaf")}:
         raise ValueError(
@@ -504,4 +514,5 @@ def load(path: str | Path) -> FitResult:
         )
     network = jax.tree.unflatten(jax.tree.structure(skeleton), [jnp.asarray(arrays[name]) for name in wanted])
     trace = {name.removeprefix("trace_"): values for name, values in arrays.items() if name.startswith("trace_")}
-    return kind(network, settings, arrays["mean"], arrays["cov"], arrays["anchors"], trace, *kind._more_fields(arrays))
+    moments = arrays["mean"], arrays["cov"]
+    return kind(network, settings, *moments, arrays["anchors"], trace, **kind._more_fields(arrays))

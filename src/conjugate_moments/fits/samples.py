@@ -13,14 +13,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from conjugate_moments._matrices import symmetric_power
+from conjugate_moments._matrices import symmetric_power, times
 from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.fits._check import check_reach, check_samples, mean_and_cov
 from conjugate_moments.fits._steps import (
@@ -48,15 +48,15 @@ class Given(NamedTuple):
     """What every step of a fit is given, as arrays.
 
     Args:
-      data: `[n, d]`.
+      data: `[n, d]`, or `Rows` that are computed when they are drawn.
       mean: of the data, `[d]`.
-      root: of the covariance of the source measure of the data's Gaussian, symmetric, `[d, d]`.
+      root: of the covariance of the source measure of the data's Gaussian, symmetric, `[d, d]` or a diagonal `[d]`.
       source: draws of the source measure, `[m, d]`, where one is given.
       source_mean: `[d]`.
-      source_map: matrix of the affine map from the source to the data, `[d, d]`.
+      source_map: matrix of the affine map from the source to the data, symmetric, `[d, d]` or a diagonal `[d]`.
     """
 
-    data: jax.Array
+    data: Any
     mean: jax.Array
     root: jax.Array
     source: jax.Array | None
@@ -65,13 +65,14 @@ class Given(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Cmfgen:
+class CmfgenStep:
     """One step of CMFGen: move the chains on the present P_w, map them, and compare with data."""
 
     settings: TrainingSettings
     solver: RelativeConjugate
 
     def __call__(self, carry: Carry, given: Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
+        """The next carry, and scalars for the trace."""
         key_data, key_moves = jax.random.split(key)
         y = draw_rows(given.data, self.settings.batch, key_data)
         chains = follow(carry.network, carry.chains, self.settings.moves, key=key_moves, root=given.root)
@@ -81,20 +82,21 @@ class _Cmfgen:
 
 
 @dataclass(frozen=True)
-class _Monge:
+class MongeStep:
     """One step of the Monge map: the same with a source measure that stays as it is."""
 
     settings: TrainingSettings
     solver: RelativeConjugate
 
     def __call__(self, carry: Carry, given: Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
+        """The next carry, and scalars for the trace."""
         key_data, key_source = jax.random.split(key)
         y = draw_rows(given.data, self.settings.batch, key_data)
         if given.source is None:
-            x = given.source_mean + jax.random.normal(key_source, y.shape) @ given.root
+            x = given.source_mean + times(jax.random.normal(key_source, y.shape), given.root)
         else:
             x = draw_rows(given.source, self.settings.batch, key_source)
-        found = self.solver.solve(carry.network, x, given.mean + (x - given.source_mean) @ given.source_map)
+        found = self.solver.solve(carry.network, x, given.mean + times(x - given.source_mean, given.source_map))
         network, state, loss = descend(self.settings, carry, danskin(y, found.point, found.converged))
         return Carry(network, state, None, None), traced(loss, found)
 
@@ -116,9 +118,19 @@ class _Moment:
         return Carry(network, state, chains, carry.images.at[rows].set(known)), traced(loss, found, chains)
 
 
-def draw_rows(data: jax.Array, size: int, key: jax.Array) -> jax.Array:
-    """`size` rows of `data` `[n, d]`, with replacement."""
-    return data[jax.random.randint(key, (size,), 0, len(data))]
+class Rows(Protocol):
+    """Data that are stored in another form than points of R^d."""
+
+    def draw(self, size: int, key: jax.Array) -> jax.Array:
+        """`size` points, with replacement, `[size, d]`."""
+        ...
+
+
+def draw_rows(data: jax.Array | Rows, size: int, key: jax.Array) -> jax.Array:
+    """`size` rows of `data`, with replacement, `[size, d]`."""
+    if isinstance(data, jax.Array):
+        return data[jax.random.randint(key, (size,), 0, len(data))]
+    return data.draw(size, key)
 
 
 def fit_samples(
@@ -175,20 +187,26 @@ def fit_samples(
         fingerprint=fingerprint(array, given_source, settings, method, key),
     )
     if method == "cmfgen":
-        _check_source(carry, start.given.data, trace)
+        check_source(carry, start.given.data[: 4 * settings.batch], trace)
     common = carry.network, settings, *mean_and_cov(array), array[:ANCHORS].astype(np.float32), trace
     if method == "monge":
         return MongeFit(*common, None if given_source is None else given_source.astype(np.float32))
     return (ConjugateFit if method == "cmfgen" else MomentFit)(*common)
 
 
-def _check_source(carry: Carry, data: jax.Array, trace: Mapping[str, np.ndarray]) -> None:
-    """Raise if P_w is nowhere near ∇w♯ρ, which it is equal to at a solution: a fit that ran away and looks sound."""
+def check_source(carry: Carry, data: jax.Array, trace: Mapping[str, np.ndarray]) -> None:
+    """Raise if P_w is nowhere near ∇w♯ρ, which it is equal to at a solution: a fit that ran away and looks sound.
+
+    Args:
+      carry: at the end of a fit.
+      data: some draws of ρ, `[m, d]`.
+      trace: of the fit, for the error.
+
+    Raises:
+      DivergedError: if the variances differ by more than `LARGEST_MISMATCH`.
+    """
     spread = carry.network.frame.spread
-    drawn, sent = (
-        carry.chains.position / spread,
-        gradients(carry.network, data[: 4 * len(carry.chains.position)]) / spread,
-    )
+    drawn, sent = carry.chains.position / spread, gradients(carry.network, data) / spread
     ratio = float(jnp.sum(jnp.var(sent, axis=0)) / jnp.sum(jnp.var(drawn, axis=0)))
     if not 1 / LARGEST_MISMATCH < ratio < LARGEST_MISMATCH:
         raise DivergedError(
@@ -244,10 +262,10 @@ def _start(
     solver = solver_for(network, settings)
     batch = given.data[jax.random.choice(jax.random.fold_in(key, 1), len(data), (settings.batch,))]
     if method == "cmfgen":
-        return _Start(_Cmfgen(settings, solver), started(network, settings, batch), given)
+        return _Start(CmfgenStep(settings, solver), started(network, settings, batch), given)
     state = optimiser(settings).init(network)  # pyright: ignore[reportArgumentType]
     if method == "monge":
-        return _Start(_Monge(settings, solver), Carry(network, state, None, None), given)
+        return _Start(MongeStep(settings, solver), Carry(network, state, None, None), given)
     images = (given.data - given.mean) @ given.source_map
     chains = initial_state(network, (batch - given.mean) @ given.source_map, step=0.5)
     return _Start(_Moment(settings, solver), Carry(network, state, chains, images), given)

@@ -133,8 +133,8 @@ class ReverseKLFit(ForwardFit):
         return {"status": self.status.to_array()}
 
     @staticmethod
-    def _more_fields(arrays: Mapping[str, NDArray]) -> tuple[Any, ...]:
-        return (DensityStatus.from_array(arrays["status"]),)
+    def _more_fields(arrays: Mapping[str, NDArray]) -> dict[str, Any]:
+        return {"status": DensityStatus.from_array(arrays["status"])}
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,8 +144,9 @@ class AffineKLFit(ReverseKLFit):
     method = "affine_kl"
 
     @staticmethod
-    def blank(settings: Any, dim: int) -> Potential:
-        """A quadratic in dimension `dim`."""
+    def blank(settings: Any, arrays: Mapping[str, NDArray]) -> Potential:
+        """A quadratic in the dimension of the saved arrays."""
+        dim = len(arrays["mean"])
         return Quadratic.from_factor(np.eye(dim), np.zeros(dim))
 
 

@@ -7,6 +7,7 @@ loop is not: it would leave the device at every step and keep few of the losses.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -44,8 +45,9 @@ class W2DualFit(ForwardFit, MongeFit):
     settings_type: ClassVar = PeerSettings
 
     @staticmethod
-    def blank(settings: Any, dim: int) -> OttPotential:
-        """A network in dimension `dim` with the structure, but not the numbers, of one that was fitted."""
+    def blank(settings: Any, arrays: Mapping[str, NDArray]) -> OttPotential:
+        """A network with the structure, but not the numbers, of the one of which these are the saved arrays."""
+        dim = len(arrays["mean"])
         network = _network(dim, settings.widths)
         return OttPotential(network.init(jax.random.key(0), jnp.zeros(dim))["params"], network)
 

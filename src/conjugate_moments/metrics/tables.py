@@ -17,7 +17,19 @@ SOURCES = {"moment": "P_u", "conjugate": "P_w"}
 LEARNED = {"affine": "affine", "cmfgen": "CMFGen", "monge": "Monge", "moment": "moment", "w2dual": "W2 dual"}
 LEARNED |= {"cmfma": "CMFMA", "affine_kl": "affine KL", "reverse_kl": "reverse KL"}
 LEARNED |= {"mala": "MALA", "nuts": "NUTS", "smc": "SMC"}
-FITTED = ("planar", "truth", "density")  # experiments that compare methods rather than factorisations
+LEARNED |= {"mean": "mean image", "nearest": "nearest image", "gaussian": "Gaussian"}
+LEARNED |= {
+    f"{method}_{network}": f"{LEARNED[method]}, {network}"
+    for method in ("cmfgen", "monge")
+    for network in ("patches", "whole")
+}
+FITTED = (
+    "planar",
+    "truth",
+    "density",
+    "images",
+    "inpainting",
+)  # experiments that compare methods rather than factorisations
 REFUSED = "not converged"
 ABSENT = "–"
 
@@ -83,6 +95,29 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("gibbs_cov", "error of its covariance", "error of its covariance"),
         Column("log_likelihood", "log-likelihood, nats", "log-likelihood, nats"),
         Column("log_likelihood_gap", "gap to the truth, nats/d", "gap to the truth, nats$/d$"),
+        Column("unconverged", "unconverged", "unconverged"),
+        Column("mixed", "mixed", "mixed"),
+    ),
+    "images": (
+        Column("sinkhorn", "Sinkhorn divergence", "Sinkhorn divergence"),
+        Column("sliced", "sliced W2", "sliced $W_2$"),
+        Column("frechet", "Fréchet", r"Fr\'echet"),
+        Column("two_sample", "two-sample accuracy", "two-sample accuracy"),
+        Column("precision", "precision", "precision"),
+        Column("recall", "recall", "recall"),
+        Column("density", "density", "density"),
+        Column("coverage", "coverage", "coverage"),
+        Column("nearest", "nearest, ratio", "nearest, ratio"),
+        Column("log_likelihood", "log-likelihood, nats/pixel", "log-likelihood, nats/pixel"),
+        Column("unconverged", "unconverged", "unconverged"),
+        Column("mixed", "mixed", "mixed"),
+    ),
+    "inpainting": (
+        Column("psnr", "PSNR of the mean, dB", "PSNR of the mean, dB"),
+        Column("psnr_draw", "PSNR of a draw, dB", "PSNR of a draw, dB"),
+        Column("ssim", "SSIM", "SSIM"),
+        Column("coverage", "coverage of 90 %", r"coverage of 90 \%"),
+        Column("spread", "spread over error", "spread over error"),
         Column("unconverged", "unconverged", "unconverged"),
         Column("mixed", "mixed", "mixed"),
     ),

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from conjugate_moments._matrices import times
 from conjugate_moments.samplers._target import Target
 from conjugate_moments.samplers.diagnostics import FEWEST_DRAWS, ChainDiagnostics, diagnose
 
@@ -120,9 +121,9 @@ def refresh(potential: Target, state: MalaState) -> MalaState:
 def _propose(state: MalaState, noise: jax.Array, root: jax.Array | None) -> jax.Array:
     step = jnp.exp(state.log_step)
     # In the frame of R the drift is -h Rᵀ∇w and the noise is white.
-    slope = state.gradient if root is None else state.gradient @ root
+    slope = state.gradient if root is None else times(state.gradient, root)
     shift = jnp.sqrt(2 * step) * noise - step * slope
-    return state.position + (shift if root is None else shift @ root.T)
+    return state.position + (shift if root is None else times(shift, root.T))
 
 
 def _log_ratio(
@@ -130,7 +131,7 @@ def _log_ratio(
 ) -> jax.Array:
     """Log of the Metropolis ratio, `[n]`: the reverse move's noise is had from the noise, without an inverse of R."""
     slopes = state.gradient + gradient
-    reverse = jnp.sqrt(jnp.exp(state.log_step) / 2) * (slopes if root is None else slopes @ root) - noise
+    reverse = jnp.sqrt(jnp.exp(state.log_step) / 2) * (slopes if root is None else times(slopes, root)) - noise
     ratio = state.value - value + (jnp.sum(noise**2, axis=1) - jnp.sum(reverse**2, axis=1)) / 2
     # -inf would beat every other value for ever, and a gradient that is not finite would freeze the chain there.
     usable = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient), axis=1)
@@ -155,7 +156,7 @@ def mala_step(
       gain: of the Robbins-Monro update log h ← log h + gain · (mean acceptance - target). Only moves with gain 0
         leave P_w exactly invariant; a decreasing gain does so in the limit.
       target: acceptance that the step size adapts to.
-      root: R, `[d, d]`; None for the identity. Keep it fixed along a run.
+      root: R, `[d, d]` or its diagonal `[d]`; None for the identity. Keep it fixed along a run.
     """
     key_noise, key_accept = jax.random.split(key)
     noise = jax.random.normal(key_noise, state.position.shape, state.position.dtype)
@@ -272,7 +273,7 @@ def sample(
       warmup: moves of each chain before the first draw.
       thin: moves between draws.
       step: first step size, adapted in the warm-up.
-      root: R, `[d, d]`; None for the identity.
+      root: R, `[d, d]` or its diagonal `[d]`; None for the identity.
 
     Raises:
       ValueError: if `n`, `warmup` or `thin` is not positive, w is not finite at some `start`, or as `initial_state`.
@@ -285,8 +286,8 @@ def sample(
     lost = int(jnp.sum(~jnp.isfinite(state.value)))
     if lost:
         raise ValueError(f"start: w is not finite at {lost} of {chains} points, allowed are points of its domain")
-    if root is not None and root.shape != (dim, dim):
-        raise ValueError(f"root: expected shape {(dim, dim)}, found {root.shape}")
+    if root is not None and root.shape not in ((dim,), (dim, dim)):
+        raise ValueError(f"root: expected shape {(dim, dim)} or {(dim,)}, found {root.shape}")
     key_warmup, key_run = jax.random.split(key)
     state = warm_up(potential, state, warmup, key=key_warmup, root=root)
     moves = thin * max(-(-n // chains), DRAWS_PER_CHAIN)

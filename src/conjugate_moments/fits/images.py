@@ -1,0 +1,259 @@
+"""Fits of a convex potential to images: CMFGen and the Monge map, in cosine coordinates, without matrices `[d, d]`.
+
+The conjugate factorisation commutes with rotations: that of an image's cosine coefficients is that of its pixels. They
+are nearly uncorrelated, so that diagonals stand for the covariances of `fit_samples`: of the closed form that a fit
+starts from, of the chains' proposals, and of the conjugate solver's model. Nothing that is exact depends on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from conjugate_moments import _cosine
+from conjugate_moments.fits._steps import Carry, optimiser, solver_for, started
+from conjugate_moments.fits._training import train
+from conjugate_moments.fits.result import ANCHORS, ConjugateFit, FitResult, MongeFit
+from conjugate_moments.fits.samples import CmfgenStep, Given, MongeStep, check_source, single
+from conjugate_moments.measures.images import Pixels
+from conjugate_moments.potentials.base import Potential
+from conjugate_moments.potentials.image_network import ImageNetwork
+from conjugate_moments.settings import ImageSettings
+
+METHODS = ("cmfgen", "monge")
+MOMENTS = 4096  # images whose moments start a fit, at most; their coefficients are held at once
+
+Array = NDArray[np.floating]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class ImageRows:
+    """Images as data of a fit: levels are stored, and become points with fresh noise whenever they are drawn.
+
+    Args:
+      images: uint8 `[n, h, w, c]`.
+      pixels: how they become points; static.
+    """
+
+    images: jax.Array
+    pixels: Pixels = field(metadata={"static": True})
+
+    def draw(self, size: int, key: jax.Array) -> jax.Array:
+        """Cosine coefficients of `size` images, with replacement, `[size, d]`."""
+        key_rows, key_noise = jax.random.split(key)
+        rows = jax.random.randint(key_rows, (size,), 0, len(self.images))
+        return points_of(self.images[rows], self.pixels, key=key_noise)
+
+
+def points_of(images: ArrayLike, pixels: Pixels, *, key: jax.Array) -> jax.Array:
+    """Cosine coefficients of dequantised images uint8 `[n, h, w, c]`: the points of R^d that a fit sees, `[n, d]`."""
+    return _cosine.coefficients(pixels.points(images, key=key), pixels.shape)
+
+
+class _OfImages(FitResult):
+    """What both fits share: points are cosine coefficients of images."""
+
+    settings_type = ImageSettings
+
+    pixels: Pixels
+
+    @staticmethod
+    def blank(settings: Any, arrays: Mapping[str, NDArray]) -> Potential:
+        """A network with the structure, but not the numbers, of the one of which these are the saved arrays."""
+        shape = _pixels(arrays).shape
+        ones = np.ones(np.prod(shape))
+        return _network(settings, shape, 0 * ones, ones, curvature=ones, slope_mean=ones, key=jax.random.key(0))
+
+    def images(self, points: ArrayLike) -> NDArray[np.uint8]:
+        """The images uint8 `[n, h, w, c]` of points `[n, d]`.
+
+        Raises:
+          ValueError: if a point is not finite.
+        """
+        return self.pixels.images(_cosine.pixels(jnp.asarray(points), self.pixels.shape))
+
+    def _more_arrays(self) -> dict[str, Array]:
+        found = self.pixels
+        return {"shape": np.asarray(found.shape), "levels": np.asarray(found.levels), "noise": np.asarray(found.noise)}
+
+    @staticmethod
+    def _more_fields(arrays: Mapping[str, NDArray]) -> dict[str, Any]:
+        return {"pixels": _pixels(arrays)}
+
+
+def _pixels(arrays: Mapping[str, NDArray]) -> Pixels:
+    h, w, c = (int(side) for side in arrays["shape"])
+    return Pixels((h, w, c), int(arrays["levels"]), float(arrays["noise"]))
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFit(_OfImages, ConjugateFit):
+    """ρ = ∇w*♯P_w, ρ a law of images.
+
+    Args:
+      pixels: how images become points.
+    """
+
+    method = "images_cmfgen"
+
+    pixels: Pixels = field(kw_only=True)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageMongeFit(_OfImages, MongeFit):
+    """A law of images as the image of the Gaussian of uncorrelated cosine coefficients under the Monge map.
+
+    Args:
+      pixels: how images become points.
+    """
+
+    method = "images_monge"
+
+    pixels: Pixels = field(kw_only=True)
+
+
+def fit_images(
+    images: ArrayLike,
+    pixels: Pixels,
+    *,
+    key: jax.Array,
+    settings: ImageSettings | None = None,
+    method: str = "cmfgen",
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
+) -> ImageFit | ImageMongeFit:
+    """Fit a convex potential to images.
+
+    Args:
+      images: integers `[n, h, w, c]`, from 0 to the levels of `pixels`.
+      pixels: how they become points.
+      key: of the whole fit.
+      settings: of the training; None for the defaults.
+      method: "cmfgen", or "monge" from the Gaussian of the same moments.
+      progress: whether to show a progress bar.
+      checkpoint: file that a fit which was interrupted is resumed from, bit for bit; None for none.
+
+    Raises:
+      ValueError: for an unknown method, images of another shape, too few, or beyond the levels, and settings that do
+        not fit them.
+      DivergedError: if the training went astray; it holds the trace so far.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method: found {method!r}, allowed: {', '.join(map(repr, METHODS))}")
+    settings = ImageSettings() if settings is None else settings
+    stored = _check_images(images, pixels)
+    moments = np.asarray(points_of(stored[:MOMENTS], pixels, key=jax.random.fold_in(key, 2)))
+    mean, variance = (np.asarray(moment(moments, axis=0, dtype=np.float64)) for moment in (np.mean, np.var))
+    carry, step, given = _start(method, ImageRows(jnp.asarray(stored), pixels), mean, variance, settings, key)
+    carry, trace = train(
+        step,
+        carry,
+        given,
+        settings.steps,
+        key=jax.random.fold_in(key, 1),
+        name=f"{method} of images",
+        progress=progress,
+        checkpoint=checkpoint,
+        fingerprint=_fingerprint(stored, pixels, settings, method, key),
+    )
+    if method == "cmfgen":
+        check_source(carry, jnp.asarray(moments[: 4 * settings.batch]), trace)
+    kind = ImageFit if method == "cmfgen" else ImageMongeFit
+    return kind(carry.network, settings, mean, variance, moments[:ANCHORS], trace, pixels=pixels)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class GaussianEnergy:
+    """½ Σ (x − mean)²/variance: the energy of a source of independent normal coordinates.
+
+    Args:
+      mean: `[d]`.
+      variance: `[d]`.
+    """
+
+    mean: jax.Array
+    variance: jax.Array
+
+    def value(self, x: jax.Array) -> jax.Array:
+        """At one point `[d]`, a scalar."""
+        return jnp.sum((x - self.mean) ** 2 / self.variance) / 2
+
+
+class Source(NamedTuple):
+    """The source of a fit: its energy, and in the Gaussian closed form the diagonals of a root and of the map."""
+
+    prior: Any
+    root: Array
+    map: Array
+
+
+def source_of(fit: ImageFit | ImageMongeFit) -> Source:
+    """The source measure of a fit."""
+    if isinstance(fit, ImageFit):
+        return Source(fit.network, fit.cov ** (1 / 6), fit.cov ** (1 / 3))
+    return Source(GaussianEnergy(single(fit.mean), single(fit.cov)), fit.cov ** (1 / 2), np.ones_like(fit.cov))
+
+
+def _check_images(images: ArrayLike, pixels: Pixels) -> NDArray[np.uint8]:
+    array = np.asarray(images)
+    if array.ndim != 4 or array.shape[1:] != pixels.shape or len(array) < 2:
+        raise ValueError(f"images: found shape {list(array.shape)}, allowed: [n, {str(pixels.shape)[1:-1]}], n > 1")
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"images: found {array.dtype}, allowed: integers")
+    if array.min() < 0 or array.max() > pixels.levels:
+        raise ValueError(f"images: found levels {array.min()} to {array.max()}, allowed: 0 to {pixels.levels}")
+    if array.min() == array.max():
+        raise ValueError(f"images: found the level {array.min()} in every pixel, allowed: images that differ")
+    return array.astype(np.uint8)
+
+
+def _network(
+    settings: ImageSettings, shape: _cosine.Shape, mean: Array, variance: Array, *, key: jax.Array, **given: Array
+) -> ImageNetwork:
+    names = ("widths", "pieces", "patch", "stride", "smoothing", "quadratic", "slope")
+    chosen = {name: getattr(settings, name) for name in names}
+    return ImageNetwork.near(mean, variance, shape=shape, key=key, **given, **chosen)
+
+
+def _start(
+    method: str, rows: ImageRows, mean: Array, variance: Array, settings: ImageSettings, key: jax.Array
+) -> tuple[Carry, Any, Given]:
+    if method == "cmfgen":
+        source_variance, curvature = variance ** (1 / 3), variance ** (-1 / 3)
+        source_mean = mean / (1 + source_variance)
+    else:
+        source_variance, curvature, source_mean = variance, np.ones_like(variance), mean
+    numbers = mean, np.sqrt(source_variance), source_mean, 1 / curvature
+    mean_, root, source_mean_, source_map = (single(number) for number in numbers)
+    given = Given(rows, mean_, root, None, source_mean_, source_map)
+    start = jax.random.fold_in(key, 0)
+    shape = rows.pixels.shape
+    network = _network(settings, shape, mean, variance, curvature=curvature, slope_mean=source_mean, key=start)
+    solver = solver_for(network, settings)
+    if method == "cmfgen":
+        batch = rows.draw(settings.batch, jax.random.fold_in(start, 3))
+        return started(network, settings, batch), CmfgenStep(settings, solver), given
+    state = optimiser(settings).init(network)  # pyright: ignore[reportArgumentType]
+    return Carry(network, state, None, None), MongeStep(settings, solver), given
+
+
+def _fingerprint(
+    images: NDArray[np.uint8], pixels: Pixels, settings: ImageSettings, method: str, key: jax.Array
+) -> str:
+    """Of everything that determines a fit."""
+    parts = {"settings": settings.to_dict(), "method": method, "levels": pixels.levels, "noise": pixels.noise}
+    digest = hashlib.sha256(json.dumps({**parts, "shape": images.shape}, sort_keys=True).encode())
+    digest.update(np.ascontiguousarray(images).data)
+    digest.update(np.asarray(jax.random.key_data(key)).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,448 @@
+"""Inpainting: draws of y = ∇w*(x) given a noisy linear part of y, by Markov chains on the posterior of x.
+
+With x ~ e^{-prior} and b = M y + N(0, σ²) the posterior of x has the energy prior(x) + ‖M ∇w*(x) − b‖²/2σ². The prior is
+w itself where the source is P_w (Vesseron, Béthune & Cuturi 2025), and a Gaussian's energy for a Monge map from it.
+
+∇w* is steep in some directions and flat in others, and so is the posterior: Langevin chains, a step at a time, do not
+cross it. A move is a trajectory of leapfrog steps (Hamiltonian Monte Carlo, Duane et al. 1987; Neal 2011), of which one
+alone is MALA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+from conjugate_moments._matrices import times
+from conjugate_moments.conjugates.base import select
+from conjugate_moments.conjugates.newton_cg import conjugate_gradients
+from conjugate_moments.potentials.base import Potential, check_points, gradients, hessian_products
+from conjugate_moments.samplers._target import Target
+from conjugate_moments.samplers.diagnostics import FEWEST_DRAWS, split_r_hat
+
+Observe = Callable[[Array], Array]
+
+FEWEST_CHAINS = 4  # for each image: what R̂ compares
+LEAPS = 20  # leapfrog steps of a trajectory
+FIRST_STEP = 0.1  # in the frame of the root; adapted in the warm-up
+TARGET_ACCEPTANCE = 0.65  # optimal for trajectories as d grows (Beskos et al. 2013)
+JITTER = 0.2  # relative, of the step size of each trajectory: none may stay in phase with a period of the motion
+PROBES = 8  # random signs at each start, for the diagonal of the Hessians
+PROJECTIONS = 4  # directions of x, and of y, whose R̂ is looked at
+ACCURACY = 1e-3  # relative, of the linear solve in the gradient
+MOST_PRODUCTS = 100  # of Hessians and vectors, in that solve
+# R̂² is about 1 + 1/(effective draws of a half chain): below 1.05 the eight half chains of an image have 80, or more.
+R_HAT_LIMIT = 1.05
+UNSOLVED_LIMIT = 1e-3  # share of an image's moves that are rejected for want of a conjugate
+
+
+@dataclass(frozen=True, eq=False)
+class Completions:
+    """Draws of a posterior for each of n images, and whether to trust them.
+
+    Args:
+      points: y, `[s, n, d]`, in the order of the moves, those of all chains together.
+      sources: x, `[s, n, d]`, with y = ∇w*(x) within the tolerance of the solver.
+      acceptance: mean probability of acceptance after the warm-up.
+      r_hat: `[n]`, the largest split R̂ of the energy and of random projections of x and of y, over every move.
+      unconverged: share of the moves after the warm-up on which a conjugate was not solved. They are rejected: every
+        draw has a solved conjugate, but where this is not small, draws are of another law.
+      converged: `[n]`, whether R̂ < `R_HAT_LIMIT` and an image's own such share is at most `UNSOLVED_LIMIT`.
+      conjugate_steps: of the solver, mean over conjugates after the warm-up: what they cost.
+      gradient_residual: relative, of the linear solve in the gradient; the mean over moves of the largest on each. It
+        costs acceptance at most: the Metropolis rule corrects trajectories under every force that is a function of x.
+    """
+
+    points: NDArray[np.floating]
+    sources: NDArray[np.floating]
+    acceptance: float
+    r_hat: NDArray[np.floating]
+    unconverged: float
+    converged: NDArray[np.bool_]
+    conjugate_steps: float
+    gradient_residual: float
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class _Posterior:
+    """One posterior a row; `diagonal` `[d]` is that of a mean Hessian of the potential."""
+
+    potential: Potential
+    prior: Target
+    observed: Array
+    noise: Array
+    diagonal: Array
+    solver: Any = field(metadata={"static": True})
+    observe: Observe = field(metadata={"static": True})
+
+
+class _Energy(NamedTuple):
+    """The energy `[r]` at rows x, its gradient `[r, d]`, y with its conjugate's status,
+    and the relative residual of the gradient's linear solve."""
+
+    value: Array
+    gradient: Array
+    point: Array
+    solved: Array
+    steps: Array
+    residual: Array
+
+
+class _Chains(NamedTuple):
+    """Chains x with their energy, its gradient, their images y and a step size each: `[r, d]`, `[r]` and `[r, 1]`."""
+
+    position: Array
+    value: Array
+    gradient: Array
+    point: Array
+    log_step: Array
+
+
+class _Path(NamedTuple):
+    """A trajectory so far: where it is, the image before, its momentum, and what its conjugates cost, a row each."""
+
+    now: _Chains
+    before: Array
+    momentum: Array
+    solved: Array
+    steps: Array
+    residual: Array
+
+
+class _Move(NamedTuple):
+    """What one move tells, a row each: of acceptance, of the conjugates, and scalars whose R̂ is looked at, `[r, q]`."""
+
+    probability: Array
+    solved: Array
+    steps: Array
+    residual: Array
+    summary: Array
+
+
+def complete(
+    potential: Potential,
+    prior: Target,
+    solver: Any,
+    observe: Observe,
+    observed: ArrayLike,
+    *,
+    noise: float,
+    start: ArrayLike,
+    root: ArrayLike | None,
+    key: Array,
+    draws: int,
+    chains: int,
+    moves: int,
+    warmup: int,
+    leaps: int = LEAPS,
+) -> Completions:
+    """Draw y = ∇w*(x) from its posterior given `observed`, for n images at once.
+
+    Each chain makes `warmup` moves in which its image's step size adapts, then `moves` with it fixed, of which
+    `draws`/`chains` are kept, evenly. Every conjugate starts from those before it on the trajectory; the gradient is by
+    implicit differentiation, ∇²w*(x) = (∇²w(y))⁻¹. What the conjugate lacks enters the energy to second order only.
+    Compiled once for the same objects `solver` and `observe`.
+
+    Args:
+      potential: w, whose conjugate maps.
+      prior: energy of x: w again, or that of another source.
+      solver: of the conjugate, a `Conjugate` or `RelativeConjugate`. Its tolerance times the slope of ∇w* should be
+        below `noise`.
+      observe: M, of points `[r, d]` to observations `[r, k]`, row by row; linear, and traced by JAX.
+      observed: b, `[n, k]`.
+      noise: σ > 0, in the unit of the observations.
+      start: points y, `[n, d]`, or `[chains, n, d]` with one for each chain: R̂ sees more where these are spread wide.
+      root: R, so that trajectories move in the frame R⁻¹x: `[d, d]`, or its diagonal `[d]`; None for the identity. See
+        `posterior_root`.
+      key: of this call.
+      draws: for each image, a multiple of `chains`.
+      chains: for each image, at least `FEWEST_CHAINS`.
+      moves: of each chain after the warm-up, a multiple of `draws`/`chains`, at least `FEWEST_DRAWS`.
+      warmup: moves of each chain before.
+      leaps: leapfrog steps in a move, with a conjugate each; 1 for MALA.
+
+    Raises:
+      ValueError: naming the argument, for shapes that do not match, numbers out of range, or a start where the energy
+        is not finite.
+    """
+    _check_counts(draws, chains, moves, warmup, leaps)
+    starts, observed = _check_arrays(potential, observe, observed, start, chains)
+    _check_noise(noise)
+    root = _check_root(root, potential.dim, starts.dtype)
+    n = len(observed)
+    key_diagonal, key_warmup, key_run, key_summary = jax.random.split(key, 4)
+    rows = jnp.swapaxes(starts, 0, 1).reshape(n * chains, potential.dim)
+    posterior = _Posterior(
+        potential,
+        prior,
+        jnp.repeat(observed, chains, axis=0),
+        jnp.asarray(noise, starts.dtype),
+        _mean_diagonal(potential, rows, key_diagonal),
+        solver,
+        observe,
+    )
+    state = _started(posterior, rows)
+    _check_finite(state)
+    state = _warm_up(posterior, state, root, key_warmup, moves=warmup, leaps=leaps, chains=chains)
+    kept = draws // chains
+    thin = moves // kept
+    directions = jax.random.normal(key_summary, (potential.dim, PROJECTIONS), starts.dtype)
+    (points, sources), told = _run(posterior, state, root, directions, key_run, kept=kept, thin=thin, leaps=leaps)
+    r_hat, solved = _by_image(told, n, chains)
+    return Completions(
+        points=_side_by_side(points, n),
+        sources=_side_by_side(sources, n),
+        acceptance=float(told.probability.mean()),
+        r_hat=r_hat,
+        unconverged=float(1 - solved.mean()),
+        converged=(r_hat < R_HAT_LIMIT) & (solved >= 1 - UNSOLVED_LIMIT),
+        conjugate_steps=float(told.steps.mean() / leaps),
+        gradient_residual=float(told.residual.mean()),
+    )
+
+
+def posterior_root(
+    map_matrix: ArrayLike, source_root: ArrayLike, observe: Observe, noise: float
+) -> NDArray[np.float64]:
+    """R `[d, d]` with R Rᵀ the covariance of x given M y + N(0, σ²), for x ~ N(·, S) and y = A x + constant.
+
+    R = S^{1/2} (I + G Gᵀ)^{-1/2} with G = S^{1/2} A Mᵀ/σ, by the singular values of G: nothing cancels however small σ.
+    Forms `[d, d]`, and is meant for d up to about 1,000; beyond, chains take a diagonal root or None.
+
+    Args:
+      map_matrix: diagonal of A, positive, `[d]`: that of ∇²w* in the Gaussian closed form, in cosine coordinates.
+      source_root: diagonal of S^{1/2}, positive, `[d]`.
+      observe: M, linear, of points `[r, d]` to observations `[r, k]`.
+      noise: σ > 0.
+
+    Raises:
+      ValueError: naming the argument, for shapes that do not match or numbers that are not positive and finite.
+    """
+    map_matrix, source_root = _check_diagonal("map_matrix", map_matrix), _check_diagonal("source_root", source_root)
+    if map_matrix.shape != source_root.shape:
+        raise ValueError(f"map_matrix: found shape {list(map_matrix.shape)}, allowed: {list(source_root.shape)}")
+    _check_noise(noise)
+    adjoint = np.asarray(observe(jnp.eye(len(map_matrix))), np.float64)
+    if adjoint.ndim != 2 or len(adjoint) != len(map_matrix):
+        raise ValueError(f"observe: found shape {list(adjoint.shape)}, allowed: [{len(map_matrix)}, k]")
+    vectors, values, _ = np.linalg.svd((source_root * map_matrix)[:, None] * adjoint / noise, full_matrices=False)
+    shrunk = np.eye(len(map_matrix)) + (vectors * (1 / np.sqrt(1 + values**2) - 1)) @ vectors.T
+    return source_root[:, None] * shrunk
+
+
+def _energy(posterior: _Posterior, sources: Array, start: Array) -> _Energy:
+    """The energy of the posterior at x `[r, d]`, with the conjugate solved from `start` `[r, d]`."""
+    potential = posterior.potential
+    found = posterior.solver.solve(potential, sources, start)
+    value, slope = jax.vmap(jax.value_and_grad(posterior.prior.value))(sources)
+    seen, pull = jax.vjp(posterior.observe, found.point)
+    misfit = (seen - posterior.observed) / posterior.noise
+    (force,) = pull(misfit / posterior.noise)
+    image, product = jax.linearize(lambda y: gradients(potential, y), found.point)
+    # From 0 always: the force must not depend on where the chain comes from.
+    accuracy = jnp.full(len(force), ACCURACY, force.dtype)
+    shift = conjugate_gradients(product, force, 1 / posterior.diagonal, accuracy, found.converged, MOST_PRODUCTS)
+    # y is off by (∇²w)⁻¹(x − ∇w(y)) to first order, and the likelihood by its product with the force.
+    missing = jnp.sum((sources - image) * shift, axis=1)
+    value = value + jnp.sum(misfit**2, axis=1) / 2 + missing
+    left, size = (jnp.linalg.norm(rows, axis=1) for rows in (product(shift) - force, force))
+    residual = jnp.where(size > 0, left / size, 0)
+    value = jnp.where(found.converged, value, jnp.inf)
+    return _Energy(value, slope + shift, found.point, found.converged, found.steps, residual)
+
+
+def _leap(posterior: _Posterior, path: _Path, step: Array, root: Array | None) -> _Path:
+    """One leapfrog step of every row of which all conjugates were solved so far; the others stay."""
+    now = path.now
+    momentum = path.momentum - step / 2 * _turned(now.gradient, root)
+    jump = step * (momentum if root is None else times(momentum, root.T))
+    position = select(path.solved, now.position + jump, now.position)
+    # The images lie on a smooth path too: extrapolated, the next one is known to second order.
+    energy = _energy(posterior, position, 2 * now.point - path.before)
+    momentum = momentum - step / 2 * _turned(energy.gradient, root)
+    solved = path.solved & energy.solved
+    ahead = _Chains(position, energy.value, energy.gradient, energy.point, now.log_step)
+    return _Path(
+        jax.tree.map(partial(select, solved), ahead, now),
+        now.point,
+        select(solved, momentum, path.momentum),
+        solved,
+        path.steps + energy.steps,
+        jnp.maximum(path.residual, energy.residual),
+    )
+
+
+def _move(
+    posterior: _Posterior, state: _Chains, root: Array | None, key: Array, leaps: int
+) -> tuple[_Chains, Array, _Path]:
+    """One trajectory of every row, the probabilities of acceptance `[r]`, and the trajectory's end."""
+    key_momentum, key_step, key_accept = jax.random.split(key, 3)
+    momentum = jax.random.normal(key_momentum, state.position.shape, state.position.dtype)
+    jitter = jax.random.uniform(key_step, state.log_step.shape, state.log_step.dtype, 1 - JITTER, 1 + JITTER)
+    step = jitter * jnp.exp(state.log_step)
+    nothing = jnp.zeros_like(state.value)
+    path = _Path(state, state.point, momentum, jnp.isfinite(state.value), nothing.astype(int), nothing)
+    path = jax.lax.scan(lambda path, _: (_leap(posterior, path, step, root), None), path, length=leaps)[0]
+    kinetic = (jnp.sum(momentum**2, axis=1) - jnp.sum(path.momentum**2, axis=1)) / 2
+    log_ratio = state.value - path.now.value + kinetic
+    log_ratio = jnp.where(path.solved & ~jnp.isnan(log_ratio), log_ratio, -jnp.inf)
+    accepted = jnp.log(jax.random.uniform(key_accept, log_ratio.shape, log_ratio.dtype)) < log_ratio
+    moved = jax.tree.map(partial(select, accepted), path.now, state)
+    return moved, jnp.exp(jnp.minimum(log_ratio, 0)), path
+
+
+def _turned(gradient: Array, root: Array | None) -> Array:
+    """Rows Rᵀg."""
+    return gradient if root is None else times(gradient, root)
+
+
+@jax.jit
+def _started(posterior: _Posterior, points: Array) -> _Chains:
+    """Chains at x = ∇w(y) for points y `[r, d]`, whose conjugates are known."""
+    sources = gradients(posterior.potential, points)
+    energy = _energy(posterior, sources, points)
+    log_step = jnp.full((len(points), 1), jnp.log(FIRST_STEP), energy.value.dtype)
+    return _Chains(sources, energy.value, energy.gradient, energy.point, log_step)
+
+
+@partial(jax.jit, static_argnames=("moves", "leaps", "chains"))
+def _warm_up(
+    posterior: _Posterior, state: _Chains, root: Array | None, key: Array, *, moves: int, leaps: int, chains: int
+) -> _Chains:
+    """Moves while the step size of each image adapts, with gains as in `mala.warm_up`."""
+
+    def move(state: _Chains, now: tuple[Array, Array]) -> tuple[_Chains, None]:
+        state, probability, _ = _move(posterior, state, root, now[0], leaps)
+        mean = jnp.repeat(probability.reshape(-1, chains).mean(axis=1), chains)
+        return state._replace(log_step=state.log_step + now[1] * (mean - TARGET_ACCEPTANCE)[:, None]), None
+
+    gains = (1 + jnp.arange(moves, dtype=state.log_step.dtype) / 10) ** -0.6
+    return jax.lax.scan(move, state, (jax.random.split(key, moves), gains))[0]
+
+
+@partial(jax.jit, static_argnames=("kept", "thin", "leaps"))
+def _run(
+    posterior: _Posterior,
+    state: _Chains,
+    root: Array | None,
+    directions: Array,
+    key: Array,
+    *,
+    kept: int,
+    thin: int,
+    leaps: int,
+) -> tuple[tuple[Array, Array], _Move]:
+    """Points and sources `[kept, r, d]`, every `thin`-th, and what each of the moves told, `[kept, thin, r, ...]`."""
+
+    def move(state: _Chains, key: Array) -> tuple[_Chains, _Move]:
+        state, probability, path = _move(posterior, state, root, key, leaps)
+        sides = state.position @ directions, state.point @ directions
+        summary = jnp.concatenate([state.value[:, None], *sides], axis=1)
+        return state, _Move(probability, path.solved, path.steps, path.residual, summary)
+
+    def draw(state: _Chains, keys: Array) -> tuple[_Chains, tuple[tuple[Array, Array], _Move]]:
+        state, told = jax.lax.scan(move, state, keys)
+        return state, ((state.point, state.position), told)
+
+    return jax.lax.scan(draw, state, jax.random.split(key, (kept, thin)))[1]
+
+
+def _side_by_side(kept: Array, n: int) -> NDArray[np.floating]:
+    """Draws `[kept, n · chains, d]` as `[kept · chains, n, d]`."""
+    array = np.asarray(kept).reshape(len(kept), n, -1, kept.shape[-1])
+    return array.swapaxes(1, 2).reshape(-1, n, kept.shape[-1])
+
+
+def _by_image(told: _Move, n: int, chains: int) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """The largest R̂ of each image's summaries, and the share of its conjugates that were solved, both `[n]`."""
+    summary = told.summary.reshape(-1, n, chains, told.summary.shape[-1])
+    r_hat = jax.vmap(split_r_hat, in_axes=1)(summary).max(axis=1)
+    solved = told.solved.reshape(-1, n, chains).mean(axis=(0, 2))
+    return np.asarray(r_hat), np.asarray(solved)
+
+
+@jax.jit
+def _mean_diagonal(potential: Potential, points: Array, key: Array) -> Array:
+    """Diagonal of the mean of ∇²w over `points` `[r, d]`, `[d]`, from random signs (Hutchinson 1990)."""
+
+    def estimate(key: Array) -> Array:
+        signs = jax.random.rademacher(key, points.shape, points.dtype)
+        return jnp.mean(signs * hessian_products(potential, points, signs), axis=0)
+
+    found = jax.lax.map(estimate, jax.random.split(key, PROBES)).mean(axis=0)
+    # Positive in exact arithmetic on average only.
+    return jnp.maximum(found, jnp.max(found) * jnp.finfo(found.dtype).eps)
+
+
+def _check_counts(draws: int, chains: int, moves: int, warmup: int, leaps: int) -> None:
+    if chains < FEWEST_CHAINS:
+        raise ValueError(f"chains: found {chains}, allowed: at least {FEWEST_CHAINS}")
+    if draws < chains or draws % chains:
+        raise ValueError(f"draws: found {draws}, allowed: multiples of chains = {chains}")
+    kept = draws // chains
+    if moves < FEWEST_DRAWS or moves < kept or moves % kept:
+        raise ValueError(f"moves: found {moves}, allowed: multiples of draws/chains = {kept}, at least {FEWEST_DRAWS}")
+    for name, count in (("warmup", warmup), ("leaps", leaps)):
+        if count < 1:
+            raise ValueError(f"{name}: found {count}, allowed: at least 1")
+
+
+def _check_arrays(
+    potential: Potential, observe: Observe, observed: ArrayLike, start: ArrayLike, chains: int
+) -> tuple[Array, Array]:
+    """Starts `[chains, n, d]` and observations `[n, k]`, finite floats."""
+    observed, start, dim = jnp.asarray(observed), jnp.asarray(start), potential.dim
+    if observed.ndim != 2 or not observed.size:
+        raise ValueError(f"observed: found shape {list(observed.shape)}, allowed: non-empty [n, k]")
+    n = len(observed)
+    if start.shape not in ((n, dim), (chains, n, dim)):
+        raise ValueError(f"start: found shape {list(start.shape)}, allowed: {[n, dim]} or {[chains, n, dim]}")
+    starts = jnp.broadcast_to(start, (chains, n, dim)).reshape(-1, dim)
+    starts = check_points(potential, starts).reshape(chains, n, dim)
+    seen = jax.eval_shape(observe, starts[0]).shape
+    if seen != observed.shape:
+        raise ValueError(f"observed: found shape {list(observed.shape)}, allowed: {list(seen)}, that of observe")
+    for name, array in (("observed", observed), ("start", starts)):
+        if not bool(jnp.all(jnp.isfinite(array))):
+            raise ValueError(f"{name}: found NaN or infinite entries, allowed: none")
+    return starts, observed.astype(starts.dtype)
+
+
+def _check_noise(noise: float) -> None:
+    if not 0 < noise < float("inf"):
+        raise ValueError(f"noise: found {noise}, allowed: finite numbers > 0")
+
+
+def _check_root(root: ArrayLike | None, dim: int, dtype: Any) -> Array | None:
+    if root is None:
+        return None
+    root = jnp.asarray(root, dtype)
+    if root.shape not in ((dim,), (dim, dim)):
+        raise ValueError(f"root: found shape {list(root.shape)}, allowed: {[dim]} or {[dim, dim]}")
+    return root
+
+
+def _check_diagonal(name: str, diagonal: ArrayLike) -> NDArray[np.float64]:
+    array = np.asarray(diagonal, np.float64)
+    if array.ndim != 1 or not array.size:
+        raise ValueError(f"{name}: found shape {list(array.shape)}, allowed: non-empty [d]")
+    if not np.all((array > 0) & np.isfinite(array)):
+        raise ValueError(f"{name}: found entries from {array.min():.3g} to {array.max():.3g}, allowed: finite, > 0")
+    return array
+
+
+def _check_finite(state: _Chains) -> None:
+    lost = int(jnp.sum(~jnp.isfinite(state.value)))
+    if lost:
+        total = len(state.point)
+        raise ValueError(f"start: found {lost} of {total} chains without finite energy, allowed: none")

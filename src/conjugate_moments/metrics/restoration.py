@@ -1,0 +1,154 @@
+"""Images with a part missing: what models and baselines make of them, and its scores over masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conjugate_moments.config.images import Inpainting
+from conjugate_moments.measures.masks import Mask
+from conjugate_moments.metrics.generation import LARGEST_UNCONVERGED, Levels
+from conjugate_moments.metrics.inpainting import (
+    conditional_gaussian,
+    conditional_mean,
+    coverage,
+    mean_fill,
+    nearest_fill,
+    psnr,
+    spread_error_ratio,
+    ssim,
+)
+from conjugate_moments.metrics.records import Score, over_seeds, refuse
+
+if TYPE_CHECKING:
+    import jax
+
+    from conjugate_moments.fits.images import ImageFit, ImageMongeFit
+
+Array = NDArray[np.floating]
+
+LEVEL = 0.9  # of the central interval whose coverage is counted
+THIN, WARMUP = 10, 300  # moves between two draws of a chain, and before the first
+LARGEST_DENSE = 1024  # up to which proposals have the covariance of a Gaussian posterior
+
+
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """Completions of images, in levels of a pixel.
+
+    Args:
+      mean: the best guess, `[n, d]`.
+      draws: of the posterior, `[s, n, d]`; none for a method that has one guess only.
+      unconverged: share of conjugates that were not solved.
+      mixed: share of images whose chains have mixed; 1 without chains.
+    """
+
+    mean: Array
+    draws: Array
+    unconverged: float = 0.0
+    mixed: float = 1.0
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The pixels that a mask leaves, of points in cosine coordinates; equal ones are compiled for once."""
+
+    shape: tuple[int, int, int]
+    places: tuple[int, ...]
+
+    def __call__(self, points: jax.Array) -> jax.Array:
+        from conjugate_moments import _cosine
+
+        return _cosine.pixels(points, self.shape)[:, np.asarray(self.places)]
+
+
+def complete_images(
+    fit: ImageFit | ImageMongeFit, images: Levels, mask: Mask, train: Levels, settings: Inpainting, *, key: jax.Array
+) -> Restored:
+    """Posterior draws of images `[n, h, w, c]` given what the mask leaves of them.
+
+    Chains start from draws of the conditional Gaussian with the moments of the training images.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from conjugate_moments import _cosine
+    from conjugate_moments.fits.images import source_of
+    from conjugate_moments.inference.inpainting import complete, posterior_root
+
+    key_start, key_run = jax.random.split(key)
+    pixels, unit = fit.pixels, 2 / fit.pixels.levels
+    guess = baseline("gaussian", images, mask, train, draws=settings.chains, key=key_start).draws
+    seen = _Seen(pixels.shape, tuple(int(place) for place in np.flatnonzero(mask)))
+    source = source_of(fit)
+    root = source.root
+    if fit.dim <= LARGEST_DENSE:
+        root = posterior_root(source.map, source.root, seen, settings.noise * unit)
+    truth = jnp.asarray(images.reshape(len(images), -1), jnp.float32)
+    found = complete(
+        fit.network,
+        source.prior,
+        fit.solver,
+        seen,
+        truth[:, np.asarray(seen.places)] * unit - 1,
+        noise=settings.noise * unit,
+        start=_cosine.coefficients(jnp.asarray(guess * unit - 1, jnp.float32), pixels.shape),
+        root=root,
+        key=key_run,
+        draws=settings.chains * settings.draws,
+        chains=settings.chains,
+        moves=settings.draws * THIN,
+        warmup=WARMUP,
+    )
+    draws = np.asarray((_cosine.pixels(jnp.asarray(found.points), pixels.shape) + 1) / unit, np.float64)
+    print(f"acceptance {found.acceptance:.3g}, split R-hat up to {found.r_hat.max():.3g}")
+    return Restored(draws.mean(axis=0), draws, found.unconverged, float(found.converged.mean()))
+
+
+def baseline(name: str, images: Levels, mask: Mask, train: Levels, *, draws: int, key: jax.Array) -> Restored:
+    """Completions without a fit: "mean", "nearest" or "gaussian", with the moments of the training images."""
+    rows, seen = (part.reshape(len(part), -1).astype(np.float64) for part in (train, images))
+    if name == "mean":
+        return Restored(mean_fill(seen, mask, rows.mean(axis=0)), np.empty((0, *seen.shape)))
+    if name == "nearest":
+        return Restored(nearest_fill(seen, mask, rows), np.empty((0, *seen.shape)))
+    moments = rows.mean(axis=0), np.cov(rows, rowvar=False)
+    drawn = conditional_gaussian(seen, mask, *moments, n_samples=draws, key=key)
+    return Restored(conditional_mean(seen, mask, *moments), drawn)
+
+
+def restoration_scores(restored: Restored, images: Levels, mask: Mask, levels: int) -> dict[str, float]:
+    """PSNR, SSIM and calibration, means over images; NaN where too many conjugates were not solved."""
+    truth = images.reshape(len(images), -1).astype(np.float64)
+    counted = {"unconverged": restored.unconverged, "mixed": restored.mixed}
+    if restored.unconverged > LARGEST_UNCONVERGED:
+        return {**dict.fromkeys(("psnr", "psnr_draw", "ssim", "coverage", "spread"), np.nan), **counted}
+    mean, draws = np.clip(restored.mean, 0, levels), np.clip(restored.draws, 0, levels)
+    similar = ssim(mean, truth, images.shape[1:], levels).mean()
+    found = {"psnr": psnr(mean, truth, mask, levels).mean(), "psnr_draw": np.nan, "ssim": similar}
+    found |= {"coverage": np.nan, "spread": np.nan}
+    if len(draws):
+        found["psnr_draw"] = np.mean([psnr(draw, truth, mask, levels).mean() for draw in draws])
+        found["coverage"] = coverage(draws, truth, mask, LEVEL)
+        found["spread"] = spread_error_ratio(draws, truth, mask)
+    return {**{name: float(value) for name, value in found.items()}, **counted}
+
+
+def over_masks(
+    dataset: str, restorer: str, seeds: Sequence[int], found: Mapping[str, Sequence[Mapping[str, float]]]
+) -> list[Score]:
+    """Scores of one model over seeds, a data set for each mask; only `unconverged` where a fit was refused."""
+    scores = []
+    for mask, over in found.items():
+        refused = any(numbers["unconverged"] > LARGEST_UNCONVERGED for numbers in over)
+        for metric in over[0]:
+            if refused and metric not in ("unconverged", "mixed"):
+                scores += refuse(f"{dataset}_{mask}", restorer, [metric])
+                continue
+            values, floors = [numbers[metric] for numbers in over], [np.nan] * len(seeds)
+            scores += over_seeds(f"{dataset}_{mask}", restorer, metric, seeds, values, floors)
+    return scores
