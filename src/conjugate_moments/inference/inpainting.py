@@ -1,7 +1,7 @@
 """Inpainting: draws of y = ∇w*(x) given a noisy linear part of y, by Markov chains on the posterior of x.
 
-With x ~ e^{-prior} and b = M y + N(0, σ²) the posterior of x has the energy prior(x) + ‖M ∇w*(x) − b‖²/2σ². The prior is
-w itself where the source is P_w (Vesseron, Béthune & Cuturi 2025), and a Gaussian's energy for a Monge map from it.
+With x ~ e^{-prior} and b = M y + N(0, σ²) the posterior of x has the energy prior(x) + ‖M ∇w*(x) − b‖²/2σ². The prior
+is w itself where the source is P_w (Vesseron, Béthune & Cuturi 2025), a Gaussian's energy for a Monge map from it.
 
 ∇w* is steep in some directions and flat in others, and so is the posterior: Langevin chains, a step at a time, do not
 cross it. A move is a trajectory of leapfrog steps (Hamiltonian Monte Carlo, Duane et al. 1987; Neal 2011), of which one
@@ -87,8 +87,16 @@ class _Posterior:
 
 
 class _Energy(NamedTuple):
-    """The energy `[r]` at rows x, its gradient `[r, d]`, y with its conjugate's status,
-    and the relative residual of the gradient's linear solve."""
+    """The energy `[r]` at rows x and its gradient `[r, d]`, with y and what was needed to find them.
+
+    Args:
+      value: infinite where the conjugate was not solved.
+      gradient: to the relative accuracy `residual` in its part from the likelihood.
+      point: y, `[r, d]`.
+      solved: whether its conjugate was, `[r]`.
+      steps: of the solver, `[r]`.
+      residual: relative, of the linear solve, `[r]`.
+    """
 
     value: Array
     gradient: Array

@@ -152,7 +152,7 @@ class ImageNetwork(Potential):
             shape=shape,
             stride=0 if patch is None else stride,
             smoothing=float(smoothing),
-            **parts(shape, frame, jax.random.fold_in(key, 0)),
+            **parts(shape, curvature * variance, jax.random.fold_in(key, 0)),
         )
         noise = jax.random.normal(jax.random.fold_in(key, 1), (INITIAL_POINTS // 2, dim))
         return _balanced(network, noise, slope_mean, quadratic**2)
@@ -198,13 +198,13 @@ def _patch_rows(image: Array, side: int, stride: int) -> Array:
 
 
 def _whole(
-    widths: Sequence[int], pieces: int, slope: float, shape: Shape, frame: ImageFrame, key: Array
+    widths: Sequence[int], pieces: int, slope: float, shape: Shape, stiffness: np.ndarray, key: Array
 ) -> dict[str, Any]:
     if len(widths) != 1:
         raise ValueError(f"widths: found {list(widths)}, allowed: one number, of maxima of the whole image")
     dim, keys = math.prod(shape), jax.random.split(key, 3)
     # Arguments have standard deviation `slope` over the data.
-    unit = slope / float(jnp.linalg.norm(frame.stiffness))
+    unit = slope / float(np.linalg.norm(stiffness))
     return {
         "maxima": _mirrored(unit * jax.random.normal(keys[0], (widths[0], pieces, dim)), -1),
         "offsets": _mirrored(slope * jax.random.normal(keys[1], (widths[0], pieces))),
@@ -236,7 +236,7 @@ def _patches(
     groups, units = widths
     places = ((h - patch) // stride + 1) * ((w - patch) // stride + 1)
     dim, keys = h * w * c, jax.random.split(key, 6)
-    total = float(jnp.linalg.norm(frame.stiffness))
+    total = float(np.linalg.norm(stiffness))
     share = total * math.sqrt(patch * patch * c / dim)  # norm of a patch, on average over places
     filters = jax.random.normal(keys[0], (groups, pieces, patch, patch, c))
     return {
