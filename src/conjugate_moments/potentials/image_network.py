@@ -222,7 +222,7 @@ def _patches(
     stride: int,
     slope: float,
     shape: Shape,
-    frame: ImageFrame,
+    stiffness: np.ndarray,
     key: Array,
 ) -> dict[str, Any]:
     if len(widths) != 2:
