@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from conjugate_moments import config as records
 from conjugate_moments.config import Config, ConfigError, Scales, fingerprint, load, read_samples, validate
 from conjugate_moments.config.density import ONLY, SAMPLERS
-from conjugate_moments.settings import METHODS, DensitySettings, PeerSettings, TrainingSettings
+from conjugate_moments.config.images import AVAILABLE, BASELINES, SIDES, Inpainting
+from conjugate_moments.settings import METHODS, DensitySettings, ImageSettings, PeerSettings, TrainingSettings
 
 ROOT = Path(__file__).parents[1]
 FILES = {name: ROOT / "config" / f"{name}.yaml" for name in ("config", "smoke", "paper")}
@@ -30,6 +31,8 @@ TRUTH = "learning.truth"
 TRAINING = SMOKE["learning"]["planar"]["training"]
 ENERGIES = "density.energies"
 DENSITY = SMOKE["density"]["energies"][0]["training"]
+DIGITS = "images.sets.digits"
+PATCHES = SMOKE["images"]["sets"]["digits"]["training"]["patches"]
 DELETE = object()
 
 
@@ -108,6 +111,10 @@ def test_records_mirror_the_file():
     assert config.learning.truth == (records.Truth(("product", "gaussian"), (2,), 2000, training),)
     settings = DensitySettings.from_dict(DENSITY)
     assert config.density.energies == (records.Energies(("banana", "four_modes"), (2,), (0, 1), settings),)
+    entry = config.images.sets["digits"]
+    assert entry.training["patches"] == ImageSettings.from_dict(PATCHES)
+    assert entry.training["whole"].patch is None
+    assert config.images.inpainting == Inpainting(("digits",), ("cmfgen_patches",), ("half", "centre"), 2, 4, 4, 2, 0.5)
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.samples = 3  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -141,6 +148,20 @@ def test_training_takes_both_ends_of_every_range(kind, place, end):
     config = validate(changed((f"{place}.training", training)), schema=SCHEMA, root=ROOT)
     found = config.learning.planar if kind == "training" else config.density.energies[0]
     assert found.training.to_dict() == training
+
+
+@pytest.mark.parametrize("end", ["minimum", "maximum"])
+@pytest.mark.parametrize("patch", [8, None])
+def test_training_of_images_takes_both_ends_of_every_range(patch, end):
+    """Patches, which have to cover 8 x 8 pixels with two layers above, apart."""
+    rules = SCHEMA["$defs"]["image_training"]["properties"]
+    layers = 1 if patch is None else 2
+    training = {key: rule[end] for key, rule in rules.items() if key != "widths"}
+    training |= {"widths": [rules["widths"]["items"][end]] * layers, "patch": patch}
+    training |= {} if patch is None else {"stride": 8}
+    network = "whole" if patch is None else "patches"
+    config = validate(changed((f"{DIGITS}.training.{network}", training)), schema=SCHEMA, root=ROOT)
+    assert config.images.sets["digits"].training[network].to_dict() == training
 
 
 @pytest.mark.parametrize(
@@ -214,6 +235,9 @@ def is_number(word: str) -> bool:
 
 def compare(kind: Any, node: dict[str, Any], path: str) -> None:
     node = resolve(node)
+    if type(None) in get_args(kind) and "properties" in node:  # a mapping, or null
+        assert node["type"] == ["object", "null"], path
+        kind = get_args(kind)[0]
     if dataclasses.is_dataclass(kind):
         hints = get_type_hints(kind)
         assert list(hints) == list(node["properties"]), path
@@ -226,6 +250,10 @@ def compare(kind: Any, node: dict[str, Any], path: str) -> None:
         compare(get_args(kind)[1], inner, f"{path}.*")
     elif kind != records.UnivariateEntry:
         names = {"integer": {int}, "number": {float}, "string": {str, Path}}
+        if isinstance(node.get("type"), list):  # that, or null
+            (named,) = {*node["type"]} - {"null"}
+            assert kind in {inner | None for inner in names[named]}, path
+            return
         assert kind in names["string" if "const" in node else node["type"]], path
 
 
@@ -259,6 +287,35 @@ def test_energies_and_their_dimensions_are_those_that_exist():
     smallest, largest = (rules["dimensions"]["items"][end] for end in ("minimum", "maximum"))
     others = [family for name, family in KNOWN.items() if name not in ONLY]
     assert all(family.smallest <= smallest and largest <= family.largest for family in others)
+
+
+def test_image_sets_are_those_that_exist_and_are_as_large_as_said():
+    from conjugate_moments.measures.images import CARTOON_SIDE, IMAGES, image_set
+
+    (pattern,) = SCHEMA["properties"]["images"]["properties"]["sets"]["patternProperties"]
+    assert set(pattern.strip("^$()").split("|")) == set(SIDES) == set(IMAGES)
+    for name in ("digits", "glyphs", "avatars"):
+        assert image_set(name, samples=1, held_out=1, seed=0).shape == SIDES[name]
+    assert SIDES["cartoon"] == (CARTOON_SIDE, CARTOON_SIDE, 3)
+    everything = AVAILABLE["digits"]
+    assert len(image_set("digits", samples=everything - 1, held_out=1, seed=0).train) == everything - 1
+    with pytest.raises(ValueError, match=f"at most {everything}, all there are of digits"):
+        image_set("digits", samples=everything, held_out=1, seed=0)
+
+
+def test_models_and_masks_of_images_are_those_that_exist():
+    from conjugate_moments.fits.images import METHODS as FITTED
+    from conjugate_moments.measures.masks import masks
+    from conjugate_moments.metrics.tables import LEARNED
+
+    (names,) = SCHEMA["$defs"]["image_set"]["properties"]["training"]["patternProperties"]
+    networks = [*names.strip("^$()").split("|"), "quadratics"]
+    models = SCHEMA["$defs"]["image_set"]["properties"]["models"]["items"]["enum"]
+    assert models == ["affine", *(f"{method}_{network}" for method in FITTED for network in networks)]
+    rules = SCHEMA["properties"]["images"]["properties"]["inpainting"]["properties"]
+    assert rules["models"]["items"]["enum"] == [model for model in models[1:] if not model.endswith("_quadratics")]
+    assert rules["masks"]["items"]["enum"] == list(masks((8, 8, 1)))
+    assert {*models, *BASELINES} <= set(LEARNED)
 
 
 def test_readme_names_every_key():
@@ -581,6 +638,91 @@ FAULTS = {
     "no entry of energies": (
         changed((ENERGIES, [])),
         "density.energies: found [], allowed: a list of 1 or more mappings with the keys energies, dimensions, seeds, ",
+    ),
+    "unknown set of images": (
+        changed(("images.sets.celeba", SMOKE["images"]["sets"]["digits"])),
+        "images.sets.celeba: found the key 'celeba', allowed: a non-empty mapping of digits, glyphs, avatars, mnist",
+    ),
+    "more images than there are": (
+        changed((f"{DIGITS}.samples", 1598)),
+        "images.sets.digits.samples: found 1598 + 2 x 100 images, allowed: at most 1797, all there are of digits",
+    ),
+    "more held-out images than there are": (
+        changed((f"{DIGITS}.held_out", 699)),
+        "images.sets.digits.samples: found 400 + 2 x 699 images, allowed: at most 1797, all there are of digits",
+    ),
+    "unknown network": (
+        changed((f"{DIGITS}.training.patch", PATCHES)),
+        "sets.digits.training.patch: found the key 'patch', allowed: a non-empty mapping of patches or whole to train",
+    ),
+    "no network": (
+        changed((f"{DIGITS}.training", {})),
+        "images.sets.digits.training: found {}, allowed: a non-empty mapping of patches or whole to trainings",
+    ),
+    "model without its network": (
+        changed((f"{DIGITS}.training.whole", DELETE)),
+        "images.sets.digits.models[3]: found cmfgen_whole, allowed: affine, or a method and a network that has settings: "
+        "patches, quadratics",
+    ),
+    "unknown model of images": (
+        changed((f"{DIGITS}.models.1", "cmfgen_patch")),
+        "images.sets.digits.models[1]: found 'cmfgen_patch', allowed: one of affine, cmfgen_patches, cmfgen_whole, cmf",
+    ),
+    "patches that leave pixels out": (
+        changed((f"{DIGITS}.training.patches.patch", 5)),
+        "digits.training.patches.patch: found patches of 5 every 4 pixels, allowed: patches that cover 8 x 8 pixels",
+    ),
+    "patches with pixels between them": (
+        changed((f"{DIGITS}.training.patches", {**PATCHES, "patch": 2, "stride": 6})),
+        "digits.training.patches.patch: found patches of 2 every 6 pixels, allowed: patches that cover 8 x 8 pixels",
+    ),
+    "patches larger than the image": (
+        changed((f"{DIGITS}.training.patches.patch", 12)),
+        "digits.training.patches.patch: found patches of 12 every 4 pixels, allowed: patches that cover 8 x 8 pixels",
+    ),
+    "patch that is no number": (
+        changed((f"{DIGITS}.training.patches.patch", 4.5)),
+        "digits.training.patches.patch: found 4.5, allowed: an integer >= 2 and <= 32, or null",
+    ),
+    "patches without a side": (
+        changed((f"{DIGITS}.training.patches", {**PATCHES, "patch": None, "widths": [4]})),
+        "digits.training.patches.patch: found null, allowed: a number of pixels",
+    ),
+    "the whole image in patches": (
+        changed((f"{DIGITS}.training.whole", PATCHES)),
+        "digits.training.whole.patch: found 4, allowed: null",
+    ),
+    "one layer for patches": (
+        changed((f"{DIGITS}.training.patches.widths", [4])),
+        "digits.training.patches.widths: found [4], allowed: 2 for patches: groups of filters, and units above",
+    ),
+    "two layers for the whole image": (
+        changed((f"{DIGITS}.training.whole.widths", [2, 4])),
+        "digits.training.whole.widths: found [2, 4], allowed: 1 for the whole image: its maxima",
+    ),
+    "completions by a model that is not fitted": (
+        changed(("images.inpainting.models", ["cmfgen_patches", "monge_whole"])),
+        "images.inpainting.models[1]: found monge_whole for digits, allowed: cmfgen_patches, monge_patches, cmfgen_who",
+    ),
+    "completions without any fit": (
+        changed((f"{DIGITS}.models", ["affine"])),
+        "images.inpainting.models[0]: found cmfgen_patches for digits, allowed: no model",
+    ),
+    "completions by the affine model": (
+        changed(("images.inpainting.models.0", "affine")),
+        "images.inpainting.models[0]: found 'affine', allowed: one of cmfgen_patches, cmfgen_whole, monge_patches, mon",
+    ),
+    "more images to complete than held out": (
+        changed(("images.inpainting.images", 101)),
+        "images.inpainting.images: found 101, allowed: at most held_out, 100",
+    ),
+    "unknown mask": (
+        changed(("images.inpainting.masks.0", "halves")),
+        "images.inpainting.masks[0]: found 'halves', allowed: one of half, centre, random, strokes; did you mean half?",
+    ),
+    "too few chains": (
+        changed(("images.inpainting.chains", 3)),
+        "images.inpainting.chains: found 3, allowed: an integer >= 4 and <= 64",
     ),
     "scales in reverse": (
         changed(("spread.scales.smallest", 20.0)),

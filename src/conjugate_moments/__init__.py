@@ -10,13 +10,15 @@ if TYPE_CHECKING:
     from conjugate_moments.fits._training import DivergedError
     from conjugate_moments.fits.density import DensityFit, fit_density
     from conjugate_moments.fits.gaussian import GaussianFactorization, fit_gaussian
+    from conjugate_moments.fits.images import ImageFit, fit_images
     from conjugate_moments.fits.product import ProductFactorization, fit_product
     from conjugate_moments.fits.result import FitResult, load
     from conjugate_moments.fits.samples import fit_samples
     from conjugate_moments.fits.univariate import UnivariateFactorization, fit_univariate, load_univariate
     from conjugate_moments.fits.w2dual import fit_w2dual
+    from conjugate_moments.measures.images import Pixels, image_set
     from conjugate_moments.measures.univariate import Mixture, PowerLaw, UnivariateLaw
-    from conjugate_moments.settings import DensitySettings, PeerSettings, TrainingSettings
+    from conjugate_moments.settings import DensitySettings, ImageSettings, PeerSettings, TrainingSettings
 
 __version__ = "0.1.0"
 
@@ -26,8 +28,11 @@ __all__ = [
     "DivergedError",
     "FitResult",
     "GaussianFactorization",
+    "ImageFit",
+    "ImageSettings",
     "Mixture",
     "PeerSettings",
+    "Pixels",
     "PowerLaw",
     "ProductFactorization",
     "TrainingSettings",
@@ -35,10 +40,12 @@ __all__ = [
     "UnivariateLaw",
     "fit_density",
     "fit_gaussian",
+    "fit_images",
     "fit_product",
     "fit_samples",
     "fit_univariate",
     "fit_w2dual",
+    "image_set",
     "load",
     "load_univariate",
 ]
@@ -47,13 +54,15 @@ _MODULES = {
     "fits._training": ("DivergedError",),
     "fits.density": ("DensityFit", "fit_density"),
     "fits.gaussian": ("GaussianFactorization", "fit_gaussian"),
+    "fits.images": ("ImageFit", "fit_images"),
     "fits.product": ("ProductFactorization", "fit_product"),
     "fits.result": ("FitResult", "load"),
     "fits.samples": ("fit_samples",),
     "fits.univariate": ("UnivariateFactorization", "fit_univariate", "load_univariate"),
     "fits.w2dual": ("fit_w2dual",),
+    "measures.images": ("Pixels", "image_set"),
     "measures.univariate": ("Mixture", "PowerLaw", "UnivariateLaw"),
-    "settings": ("DensitySettings", "PeerSettings", "TrainingSettings"),
+    "settings": ("DensitySettings", "ImageSettings", "PeerSettings", "TrainingSettings"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -105,6 +105,45 @@ class ImageSettings(TrainingSettings):
 
 
 @dataclass(frozen=True)
+class QuadraticsSettings(_Settings):
+    """How a maximum of quadratics is trained, as the conjugate φ = w* of the potential.
+
+    Args:
+      steps: of the optimiser.
+      batch: data points, and source points, per step.
+      learning_rate: of the slopes, at the start; it decays to 0 along a cosine.
+      components: quadratics in the maximum, the parts that a law is seen as.
+      rank: directions in which each has a curvature of its own, beside those of coordinates.
+      smoothing: β at the end, as a share of the distance between slopes; five times as much at the start.
+      moves: of each Langevin chain between two steps.
+      tolerance: on ‖∇φ(x) − y‖_∞ of the conjugate, each coordinate in standard deviations of the law.
+      conjugate_steps: of the conjugate solver, at most.
+      noise: standard deviation of the dequantisation, in levels of a pixel.
+
+    Raises:
+      ValueError: naming the setting that is out of range, what was found and what is allowed.
+    """
+
+    steps: int = 400
+    batch: int = 128
+    learning_rate: float = 2e-2
+    components: int = 128
+    rank: int = 4
+    smoothing: float = 5e-3
+    moves: int = 2
+    tolerance: float = 1e-3
+    conjugate_steps: int = 100
+    noise: float = 0.15
+
+    def __post_init__(self) -> None:
+        """Validate every setting."""
+        self._check(
+            ("steps", "batch", "components", "rank", "moves", "conjugate_steps"),
+            ("learning_rate", "smoothing", "tolerance", "noise"),
+        )
+
+
+@dataclass(frozen=True)
 class DensitySettings(TrainingSettings):
     """How a network is trained on an unnormalised density. The defaults suit a planar one and two CPU cores.
 

@@ -8,6 +8,7 @@ from matplotlib.text import Text
 from conjugate_moments.figures.convergence import Trace, plot_convergence
 from conjugate_moments.figures.density import DensityPanel, FitPanel, Surface, plot_density
 from conjugate_moments.figures.gaussian import Panel, plot_gaussian
+from conjugate_moments.figures.images import ACROSS, MISSING, Strip, generated, plot_strips, plot_traces, veiled
 from conjugate_moments.figures.planar import MethodDraws, PlanarPanel, plot_failures, plot_planar
 from conjugate_moments.figures.spread import Sweep, plot_spread
 from conjugate_moments.figures.style import COLUMN, LAW, LEARNED, METHODS, PAGE, TALLEST, save
@@ -82,7 +83,22 @@ def density(rows=2, fit=True):
     return plot_density([DensityPanel("two moons", surface(), made if fit else None)] * rows)
 
 
-EVERY = [gaussian, univariate, spread, convergence, planar, failures, truth, density]
+def pictures(n, shape=(8, 8, 1)):
+    return np.random.default_rng(0).integers(0, 17, (n, *shape)).astype(np.uint8)
+
+
+def strips():
+    rows = [generated("real", None, pictures(24), 2), generated("CMFGen,\npatches", pictures(24), pictures(24), 2)]
+    return plot_strips(rows, levels=16, heads=[f"{place}" for place in range(ACROSS)])
+
+
+def traces():
+    names = ("loss", "unconverged", "conjugate_steps")
+    fit = {name: np.linspace(1, 0, 60) for name in names}
+    return plot_traces({"CMFGen, patches": {**fit, "acceptance": np.full(60, 0.6)}, "Monge, patches": fit})
+
+
+EVERY = [gaussian, univariate, spread, convergence, planar, failures, truth, density, strips, traces]
 
 
 @pytest.mark.parametrize("draw", EVERY)
@@ -230,6 +246,45 @@ def test_densities_that_are_compared_share_limits_and_weights_share_one_scale():
     clouds = [axes.collections[0] for axes in figure.axes if axes.texts]
     assert {cloud.get_clim() for cloud in clouds} == {(-1.0, 1.0)}
     assert all(np.abs(cloud.get_array()).max() == 1 for cloud in clouds)  # weights beyond are drawn at the ends
+
+
+def test_images_of_the_source_stand_above_their_own():
+    sources, images = pictures(24), 16 - pictures(24)
+    rows = generated("fit", sources, images, 2).images
+    assert rows.shape == (4, ACROSS, 8, 8, 1)
+    np.testing.assert_array_equal(rows[::2].reshape(sources.shape), sources)
+    np.testing.assert_array_equal(rows[1::2].reshape(images.shape), images)
+
+
+def test_images_that_are_too_few_leave_the_page_white():
+    strip = generated("fit", pictures(5), pictures(5), 1)
+    np.testing.assert_array_equal(strip.images[1, :5], pictures(5))
+    (axes,) = plot_strips([strip], levels=16).axes
+    assert np.all(np.asarray(axes.images[0].get_array())[:, 45:] == 1)
+
+
+def test_missing_pixels_have_a_colour_that_no_grey_has():
+    mask = np.arange(64).reshape(8, 8, 1) < 32
+    found = veiled(pictures(2), mask, 16)
+    np.testing.assert_array_equal(found[:, 4:], np.broadcast_to(MISSING, (2, 4, 8, 3)))
+    np.testing.assert_array_equal(found[:, :4, :, 2], pictures(2)[:, :4, :, 0] / 16)
+
+
+def test_mosaic_holds_every_pixel_once_on_white():
+    images = pictures(6).reshape(2, 3, 8, 8, 1)
+    (axes,) = plot_strips([Strip("two by three", images)], levels=16).axes
+    picture = np.asarray(axes.images[0].get_array())
+    assert picture.shape == (17, 26, 3)
+    np.testing.assert_allclose(picture[9:, 18:, 0], images[1, 2, ..., 0] / 16)
+    assert np.all(picture[8] == 1)
+
+
+def test_strips_that_do_not_match_are_refused():
+    one, other = (Strip("a", pictures(n)[None]) for n in (2, 3))
+    with pytest.raises(ValueError, match=r"strips: found \[2, 3\] columns and 0 heads, allowed: as many in all"):
+        plot_strips([one, other], levels=16)
+    with pytest.raises(ValueError, match=r"strips: found \[\] columns"):
+        plot_strips([], levels=16)
 
 
 @pytest.mark.parametrize("rows", [0, 10])

@@ -143,6 +143,22 @@ def test_the_root_is_a_change_of_variables():
         assert image.position.dtype == image.log_step.dtype == jnp.float64
 
 
+def test_a_diagonal_root_moves_as_its_matrix():
+    """Moves and acceptance probabilities alike, and the shape of the root is refused otherwise."""
+    with jax.enable_x64(True):
+        potential, diagonal = Quartic(jnp.array([1.0, 3.0])), jnp.array([0.5, 2.0])
+        state = initial_state(potential, jax.random.normal(KEY, (50, 2)), step=0.5)
+        (one, told), (other, same) = (
+            mala_step(potential, state, key=KEY, root=root) for root in (diagonal, jnp.diag(diagonal))
+        )
+        one, told, other, same = (jax.tree.map(np.asarray, found) for found in (one, told, other, same))
+    np.testing.assert_allclose(one.position, other.position, atol=1e-13)
+    np.testing.assert_allclose(told.probability, same.probability, atol=1e-12)
+    assert 0 < told.accepted.mean() < 1
+    with pytest.raises(ValueError, match=r"root: expected shape \(2, 2\) or \(2,\), found \(3,\)"):
+        sample(STANDARD, 10, key=KEY, start=jnp.zeros((4, 2)), root=jnp.ones(3))
+
+
 @pytest.mark.parametrize("step", [1e-4, 1e2])
 def test_adaptation_reaches_the_target(step):
     potential = Quadratic(jnp.diag(jnp.array([1.0, 9.0])))

@@ -119,7 +119,8 @@ def tables():
 def figures():
     """Every figure, as vectors and as a bitmap."""
     names = ["gaussian", *PAGES, "convergence", "spread", "planar", "failures", "truth"]
-    names += [f"{kind}-{images}" for kind in ("images", "paths", "inpainting", "traces") for images in IMAGES]
+    names += [f"{kind}-{images}" for kind in ("images", "paths", "traces") for images in IMAGES]
+    names += [f"inpainting-{images}" for images in CONFIG.images.inpainting.sets]
     if DENSITY_PANELS:
         names.append("density")
     return expand(out("figures/{name}.{form}"), name=names, form=["pdf", "png"])
@@ -270,7 +271,7 @@ def image_fits(model):
 
 def image_training(wildcards):
     """Training settings of a model of images."""
-    return IMAGES[wildcards.images].training[wildcards.trained.partition("_")[2]]
+    return IMAGES[wildcards.images].networks[wildcards.trained.partition("_")[2]]
 
 
 def images_digest(*parts):

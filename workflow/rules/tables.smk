@@ -171,7 +171,9 @@ use rule tabulate_gaussian as tabulate_images with:
 
 use rule tabulate_gaussian as tabulate_inpainting with:
     input:
-        scores=expand(out("metrics/inpainting/{images}/{restorer}.csv"), images=IMAGES, restorer=RESTORERS),
+        scores=expand(
+            out("metrics/inpainting/{images}/{restorer}.csv"), images=CONFIG.images.inpainting.sets, restorer=RESTORERS
+        ),
         code=code("tabulate.py"),
     output:
         csv=report(
@@ -189,7 +191,11 @@ use rule tabulate_gaussian as tabulate_inpainting with:
         fingerprint=digest("images"),
         seeds=IMAGE_SEEDS,
         experiment="inpainting",
-        labels={f"{images}_{mask}": f"{images}, {mask}" for images in IMAGES for mask in CONFIG.images.inpainting.masks},
+        labels={
+            f"{images}_{mask}": f"{images}, {mask}"
+            for images in CONFIG.images.inpainting.sets
+            for mask in CONFIG.images.inpainting.masks
+        },
 
 
 rule tabulate_claims:

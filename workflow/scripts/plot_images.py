@@ -23,7 +23,7 @@ for model, path in zip(params.models, snakemake.input.panels, strict=True):
         strips.append(generated("real,\nheld out", None, panel["real"], ROWS))
     sources = None if model == "affine" else panel["sources"][known]
     strips.append(generated(LEARNED[model].replace(", ", ",\n"), sources, panel["images"][known], ROWS))
-    if sources is not None:
+    if sources is not None and len(panel["paths"]):
         ways.append(Strip(LEARNED[model].replace(", ", ",\n"), panel["paths"][:FOLLOWED]))
 comment = line(provenance(params.fingerprint, seeds=params.seeds))
 figure = plot_strips(strips, levels=levels)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from conjugate_moments.config._messages import refuse
-from conjugate_moments.settings import ImageSettings
+from conjugate_moments.settings import ImageSettings, QuadraticsSettings
 
 # Sizes of the sets, and how many images there are where that is limited; tests hold them against the sets themselves.
 SIDES = {
@@ -24,7 +24,8 @@ BASELINES = ("mean", "nearest", "gaussian")  # of inpainting, without a fit
 class ImageEntry:
     """One set of images: how many to fit and to hold out (twice: to compare with, and for the noise floor), per seed.
 
-    `models` are "affine", the Gaussian, or a method and a network of `training`: "cmfgen_patches".
+    `models` are "affine", the Gaussian, or a method and a network: "cmfgen_patches". Networks are those of `training`
+    and, with settings of their own, "quadratics".
     """
 
     samples: int
@@ -32,20 +33,28 @@ class ImageEntry:
     seeds: tuple[int, ...]
     models: tuple[str, ...]
     training: Mapping[str, ImageSettings]
+    quadratics: QuadraticsSettings | None
+
+    @property
+    def networks(self) -> dict[str, ImageSettings | QuadraticsSettings]:
+        """Settings of every network, by its name."""
+        return {**self.training, **({} if self.quadratics is None else {"quadratics": self.quadratics})}
 
 
 @dataclass(frozen=True)
 class Inpainting:
-    """Experiment 6: `images` of each held-out set are completed under each mask, `chains` of `draws` for each.
+    """Experiment 6: `images` held-out ones of `sets` are completed under each mask, `chains` of `draws` for each.
 
-    `models` are fits of `images.sets`. `noise` is in levels of a pixel.
+    `models` are fits of these sets. `noise` is in levels of a pixel, `leaps` are gradients of one move.
     """
 
+    sets: tuple[str, ...]
     models: tuple[str, ...]
     masks: tuple[str, ...]
     images: int
     chains: int
     draws: int
+    leaps: int
     noise: float
 
 
@@ -69,21 +78,34 @@ def check_images(images: Images) -> None:
             _check_network(name, network, settings)
         for place, model in enumerate(entry.models):
             network = model.partition("_")[2]
-            if model != "affine" and network not in entry.training:
-                allowed = f"affine, or a method and a network of training: {', '.join(entry.training)}"
+            if model != "affine" and network not in entry.networks:
+                allowed = f"affine, or a method and a network that has settings: {', '.join(entry.networks)}"
                 refuse(("images", "sets", name, "models", place), model, allowed)
-        for place, model in enumerate(images.inpainting.models):
-            if model not in entry.models or model == "affine":
-                fits = [model for model in entry.models if model != "affine"]
-                refuse(("images", "inpainting", "models", place), f"{model} for {name}", ", ".join(fits) or "none")
-        if images.inpainting.images > entry.held_out:
-            refuse(
-                ("images", "inpainting", "images"), str(images.inpainting.images), f"at most held_out, {entry.held_out}"
-            )
+    _check_inpainting(images)
+
+
+def _check_inpainting(images: Images) -> None:
+    wanted = images.inpainting
+    for place, name in enumerate(wanted.sets):
+        if name not in images.sets:
+            refuse(("images", "inpainting", "sets", place), name, f"sets of images.sets: {', '.join(images.sets)}")
+        entry = images.sets[name]
+        fits = [model for model in entry.models if model != "affine" and not model.endswith("_quadratics")]
+        for position, model in enumerate(wanted.models):
+            if model not in fits:
+                refuse(
+                    ("images", "inpainting", "models", position), f"{model} for {name}", ", ".join(fits) or "no model"
+                )
+        if wanted.images > entry.held_out:
+            refuse(("images", "inpainting", "images"), str(wanted.images), f"at most held_out, {entry.held_out}")
 
 
 def _check_network(name: str, network: str, settings: ImageSettings) -> None:
     path = ("images", "sets", name, "training", network)
+    # The name is what tables and figures say of a model.
+    if (settings.patch is None) != (network == "whole"):
+        found = "null" if settings.patch is None else str(settings.patch)
+        refuse((*path, "patch"), found, "null" if network == "whole" else "a number of pixels")
     layers = 1 if settings.patch is None else 2
     if len(settings.widths) != layers:
         what = "patches: groups of filters, and units above" if layers == 2 else "the whole image: its maxima"

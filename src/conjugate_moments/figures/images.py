@@ -41,15 +41,21 @@ def generated(label: str, sources: Levels | None, images: Levels, groups: int) -
     Args:
       label: of the model.
       sources: `[n, h, w, c]` or None.
-      images: `[n, h, w, c]`.
+      images: `[n, h, w, c]`, of which n may be less than there is room for.
       groups: rows of images.
     """
-    n = groups * ACROSS
-    rows = images[:n].reshape(groups, ACROSS, *images.shape[1:])
+    rows = _in_rows(images, groups)
     if sources is None:
         return Strip(label, rows)
-    above = sources[:n].reshape(rows.shape)
+    above = _in_rows(sources, groups)
     return Strip(label, np.stack([above, rows], axis=1).reshape(2 * groups, *rows.shape[1:]))
+
+
+def _in_rows(images: Levels, groups: int) -> Levels:
+    """The first images in rows of `ACROSS`; where they are too few, as of a fit that failed, the page stays white."""
+    shown = images[: groups * ACROSS]
+    white = np.full((groups * ACROSS - len(shown), *images.shape[1:]), 255, np.uint8)
+    return np.concatenate([shown, white]).reshape(groups, ACROSS, *images.shape[1:])
 
 
 def veiled(images: Levels, mask: NDArray[np.bool_], levels: int) -> NDArray[np.floating]:

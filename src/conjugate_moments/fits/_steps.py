@@ -15,12 +15,14 @@ from conjugate_moments.conjugates.selection import conjugate_solver
 from conjugate_moments.potentials.base import gradients, values
 from conjugate_moments.potentials.icnn import InputConvexNetwork
 from conjugate_moments.potentials.image_network import ImageNetwork
+from conjugate_moments.potentials.quadratic_maxima import QuadraticMaxima
+from conjugate_moments.samplers._target import Target
 from conjugate_moments.samplers.mala import MalaState, initial_state, mala_step, refresh
-from conjugate_moments.settings import TrainingSettings
+from conjugate_moments.settings import QuadraticsSettings, TrainingSettings
 
 GAIN = 0.05  # of the step size of the chains towards its acceptance, at every move
 
-Network = InputConvexNetwork | ImageNetwork
+Network = InputConvexNetwork | ImageNetwork | QuadraticMaxima
 Loss = Callable[[Any], jax.Array]  # of a network
 
 
@@ -33,14 +35,16 @@ class Carry(NamedTuple):
     images: Any
 
 
-def optimiser(settings: TrainingSettings) -> optax.GradientTransformation:
+def optimiser(settings: TrainingSettings | QuadraticsSettings) -> optax.GradientTransformation:
     """Adam at a rate that decays to 0 along a cosine."""
     schedule = optax.cosine_decay_schedule(settings.learning_rate, settings.steps)
     # Gradients are as large as w, σ^{4/3} at standard deviation σ: Adam's own eps would stop small ones.
     return optax.adam(schedule, b1=0.5, b2=0.9, eps=1e-20)
 
 
-def descend(settings: TrainingSettings, carry: Carry, loss: Loss) -> tuple[Network, Any, jax.Array]:
+def descend(
+    settings: TrainingSettings | QuadraticsSettings, carry: Carry, loss: Loss
+) -> tuple[Network, Any, jax.Array]:
     """The network after one step down the loss, the state of the optimiser, and the loss before."""
     value, slope = jax.value_and_grad(loss)(carry.network)
     moves, state = optimiser(settings).update(slope, carry.optimiser)  # pyright: ignore[reportArgumentType]
@@ -55,7 +59,7 @@ def danskin(up: jax.Array, down: jax.Array, used: jax.Array) -> Loss:
     return lambda network: jnp.mean(values(network, up)) - jnp.sum(share * values(network, down))
 
 
-def follow(network: Network, chains: MalaState, moves: int, *, key: jax.Array, root: jax.Array) -> MalaState:
+def follow(network: Target, chains: MalaState, moves: int, *, key: jax.Array, root: jax.Array) -> MalaState:
     """Chains on the Gibbs measure of the network as it is now, after some moves."""
     chains = refresh(network, chains)
     for move in range(moves):

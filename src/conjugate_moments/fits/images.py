@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
 
 from conjugate_moments import _cosine
 from conjugate_moments.fits._steps import Carry, optimiser, solver_for, started
@@ -27,7 +28,7 @@ from conjugate_moments.fits.samples import CmfgenStep, Given, MongeStep, check_s
 from conjugate_moments.measures.images import Pixels
 from conjugate_moments.potentials.base import Potential
 from conjugate_moments.potentials.image_network import ImageNetwork
-from conjugate_moments.settings import ImageSettings
+from conjugate_moments.settings import ImageSettings, QuadraticsSettings
 
 METHODS = ("cmfgen", "monge")
 MOMENTS = 4096  # images whose moments start a fit, at most; their coefficients are held at once
@@ -60,8 +61,8 @@ def points_of(images: ArrayLike, pixels: Pixels, *, key: jax.Array) -> jax.Array
     return _cosine.coefficients(pixels.points(images, key=key), pixels.shape)
 
 
-class _OfImages(FitResult):
-    """What both fits share: points are cosine coefficients of images."""
+class OfImages(FitResult):
+    """What fits of images share: points are cosine coefficients, and become images again."""
 
     settings_type = ImageSettings
 
@@ -80,7 +81,11 @@ class _OfImages(FitResult):
         Raises:
           ValueError: if a point is not finite.
         """
-        return self.pixels.images(_cosine.pixels(jnp.asarray(points), self.pixels.shape))
+        return self.pixels.images(self.to_pixels(points))
+
+    def to_pixels(self, points: ArrayLike) -> jax.Array:
+        """Points `[n, d]` as pixels, in the unit of `Pixels.points`, `[n, d]`."""
+        return _cosine.pixels(jnp.asarray(points), self.pixels.shape)
 
     def _more_arrays(self) -> dict[str, Array]:
         found = self.pixels
@@ -97,7 +102,7 @@ def _pixels(arrays: Mapping[str, NDArray]) -> Pixels:
 
 
 @dataclass(frozen=True, eq=False)
-class ImageFit(_OfImages, ConjugateFit):
+class ImageFit(OfImages, ConjugateFit):
     """ρ = ∇w*♯P_w, ρ a law of images.
 
     Args:
@@ -110,7 +115,7 @@ class ImageFit(_OfImages, ConjugateFit):
 
 
 @dataclass(frozen=True, eq=False)
-class ImageMongeFit(_OfImages, MongeFit):
+class ImageMongeFit(OfImages, MongeFit):
     """A law of images as the image of the Gaussian of uncorrelated cosine coefficients under the Monge map.
 
     Args:
@@ -144,14 +149,14 @@ def fit_images(
       checkpoint: file that a fit which was interrupted is resumed from, bit for bit; None for none.
 
     Raises:
-      ValueError: for an unknown method, images of another shape, too few, or beyond the levels, and settings that do
-        not fit them.
+      ValueError: for an unknown method, images of another shape, too few, or beyond the levels, pixels without noise,
+        and settings that do not fit them.
       DivergedError: if the training went astray; it holds the trace so far.
     """
     if method not in METHODS:
         raise ValueError(f"method: found {method!r}, allowed: {', '.join(map(repr, METHODS))}")
     settings = ImageSettings() if settings is None else settings
-    stored = _check_images(images, pixels)
+    stored = check_images(images, pixels)
     moments = np.asarray(points_of(stored[:MOMENTS], pixels, key=jax.random.fold_in(key, 2)))
     mean, variance = (np.asarray(moment(moments, axis=0, dtype=np.float64)) for moment in (np.mean, np.var))
     carry, step, given = _start(method, ImageRows(jnp.asarray(stored), pixels), mean, variance, settings, key)
@@ -164,7 +169,7 @@ def fit_images(
         name=f"{method} of images",
         progress=progress,
         checkpoint=checkpoint,
-        fingerprint=_fingerprint(stored, pixels, settings, method, key),
+        fingerprint=fingerprint(stored, pixels, settings, method, key),
     )
     if method == "cmfgen":
         check_source(carry, jnp.asarray(moments[: 4 * settings.batch]), trace)
@@ -205,7 +210,12 @@ def source_of(fit: ImageFit | ImageMongeFit) -> Source:
     return Source(GaussianEnergy(single(fit.mean), single(fit.cov)), fit.cov ** (1 / 2), np.ones_like(fit.cov))
 
 
-def _check_images(images: ArrayLike, pixels: Pixels) -> NDArray[np.uint8]:
+def check_images(images: ArrayLike, pixels: Pixels) -> NDArray[np.uint8]:
+    """The images as uint8 `[n, h, w, c]`.
+
+    Raises:
+      ValueError: naming what is wrong with them.
+    """
     array = np.asarray(images)
     if array.ndim != 4 or array.shape[1:] != pixels.shape or len(array) < 2:
         raise ValueError(f"images: found shape {list(array.shape)}, allowed: [n, {str(pixels.shape)[1:-1]}], n > 1")
@@ -213,6 +223,8 @@ def _check_images(images: ArrayLike, pixels: Pixels) -> NDArray[np.uint8]:
         raise ValueError(f"images: found {array.dtype}, allowed: integers")
     if array.min() < 0 or array.max() > pixels.levels:
         raise ValueError(f"images: found levels {array.min()} to {array.max()}, allowed: 0 to {pixels.levels}")
+    if not pixels.noise:
+        raise ValueError("pixels: found noise 0, allowed: above 0, as a law on whole levels has no density")
     if array.min() == array.max():
         raise ValueError(f"images: found the level {array.min()} in every pixel, allowed: images that differ")
     return array.astype(np.uint8)
@@ -248,8 +260,8 @@ def _start(
     return Carry(network, state, None, None), MongeStep(settings, solver), given
 
 
-def _fingerprint(
-    images: NDArray[np.uint8], pixels: Pixels, settings: ImageSettings, method: str, key: jax.Array
+def fingerprint(
+    images: NDArray[np.uint8], pixels: Pixels, settings: ImageSettings | QuadraticsSettings, method: str, key: jax.Array
 ) -> str:
     """Of everything that determines a fit."""
     parts = {"settings": settings.to_dict(), "method": method, "levels": pixels.levels, "noise": pixels.noise}

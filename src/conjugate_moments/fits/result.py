@@ -37,9 +37,10 @@ from conjugate_moments.potentials.base import Potential, gradients, values
 from conjugate_moments.potentials.icnn import InputConvexNetwork
 from conjugate_moments.samplers.grid import GridDistribution, grid_distribution
 from conjugate_moments.samplers.mala import sample
-from conjugate_moments.settings import PeerSettings, TrainingSettings
+from conjugate_moments.settings import PeerSettings, QuadraticsSettings, TrainingSettings
 
 Array = NDArray[np.floating]
+Settings = TrainingSettings | PeerSettings | QuadraticsSettings
 
 ANCHORS = 512  # data points kept: chains and conjugate solves start from them and their images
 BATCH = 2048  # targets solved at once: memory does not grow with the number of points
@@ -83,10 +84,10 @@ class FitResult(ABC):
     """
 
     method: ClassVar[str]
-    settings_type: ClassVar[type[TrainingSettings | PeerSettings]] = TrainingSettings
+    settings_type: ClassVar[type[Settings]] = TrainingSettings
 
     network: Potential
-    settings: TrainingSettings | PeerSettings
+    settings: Settings
     mean: Array
     cov: Array
     anchors: Array
@@ -486,11 +487,12 @@ def fit_types() -> dict[str, type[FitResult]]:
     """What each method's fit is."""
     from conjugate_moments.fits.density import DensityFit  # all of which import this module
     from conjugate_moments.fits.images import ImageFit, ImageMongeFit
+    from conjugate_moments.fits.quadratics import QuadraticsFit, QuadraticsMongeFit
     from conjugate_moments.fits.variational import AffineKLFit, ReverseKLFit
     from conjugate_moments.fits.w2dual import W2DualFit
 
     kinds = ConjugateFit, MongeFit, MomentFit, W2DualFit, DensityFit, ReverseKLFit, AffineKLFit
-    kinds += ImageFit, ImageMongeFit
+    kinds += ImageFit, ImageMongeFit, QuadraticsFit, QuadraticsMongeFit
     return {kind.method: kind for kind in kinds}
 
 

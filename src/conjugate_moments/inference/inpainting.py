@@ -23,8 +23,9 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from conjugate_moments._matrices import times
-from conjugate_moments.conjugates.base import select
+from conjugate_moments.conjugates.base import Conjugate, select
 from conjugate_moments.conjugates.newton_cg import conjugate_gradients
+from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.potentials.base import Potential, check_points, gradients, hessian_products
 from conjugate_moments.samplers._target import Target
 from conjugate_moments.samplers.diagnostics import FEWEST_DRAWS, split_r_hat
@@ -32,11 +33,11 @@ from conjugate_moments.samplers.diagnostics import FEWEST_DRAWS, split_r_hat
 Observe = Callable[[Array], Array]
 
 FEWEST_CHAINS = 4  # for each image: what R̂ compares
-LEAPS = 20  # leapfrog steps of a trajectory
+LEAPS = 40  # leapfrog steps of a trajectory: on digits 20 of them mixed worse at the same number of gradients
 FIRST_STEP = 0.1  # in the frame of the root; adapted in the warm-up
 TARGET_ACCEPTANCE = 0.65  # optimal for trajectories as d grows (Beskos et al. 2013)
-JITTER = 0.2  # relative, of the step size of each trajectory: none may stay in phase with a period of the motion
-PROBES = 8  # random signs at each start, for the diagonal of the Hessians
+JITTER = 0.5  # relative, of each trajectory's step size: in the right frame all periods are one, and may be met exactly
+PROBES = 8  # random signs at each start, for a diagonal model of the Hessians
 PROJECTIONS = 4  # directions of x, and of y, whose R̂ is looked at
 ACCURACY = 1e-3  # relative, of the linear solve in the gradient
 MOST_PRODUCTS = 100  # of Hessians and vectors, in that solve
@@ -75,14 +76,14 @@ class Completions:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class _Posterior:
-    """One posterior a row; `diagonal` `[d]` is that of a mean Hessian of the potential."""
+    """One posterior a row; `curvature` `[d]` is a diagonal model of ∇²w that the rows share."""
 
     potential: Potential
     prior: Target
     observed: Array
     noise: Array
-    diagonal: Array
-    solver: Any = field(metadata={"static": True})
+    curvature: Array
+    solver: Conjugate | RelativeConjugate = field(metadata={"static": True})
     observe: Observe = field(metadata={"static": True})
 
 
@@ -95,7 +96,7 @@ class _Energy(NamedTuple):
       point: y, `[r, d]`.
       solved: whether its conjugate was, `[r]`.
       steps: of the solver, `[r]`.
-      residual: relative, of the linear solve, `[r]`.
+      residual: relative, of the linear solve, `[r]`; 0 where the conjugate was not solved.
     """
 
     value: Array
@@ -127,6 +128,16 @@ class _Path(NamedTuple):
     residual: Array
 
 
+class _Plan(NamedTuple):
+    """Numbers of what is computed: chains for each image, moves in the warm-up and after, draws kept of each chain."""
+
+    chains: int
+    warmup: int
+    moves: int
+    kept: int
+    leaps: int
+
+
 class _Move(NamedTuple):
     """What one move tells, a row each: of acceptance, of the conjugates, and scalars whose R̂ is looked at, `[r, q]`."""
 
@@ -140,7 +151,7 @@ class _Move(NamedTuple):
 def complete(
     potential: Potential,
     prior: Target,
-    solver: Any,
+    solver: Conjugate | RelativeConjugate,
     observe: Observe,
     observed: ArrayLike,
     *,
@@ -170,8 +181,8 @@ def complete(
       observed: b, `[n, k]`.
       noise: σ > 0, in the unit of the observations.
       start: points y, `[n, d]`, or `[chains, n, d]` with one for each chain: R̂ sees more where these are spread wide.
-      root: R, so that trajectories move in the frame R⁻¹x: `[d, d]`, or its diagonal `[d]`; None for the identity. See
-        `posterior_root`.
+      root: R, so that trajectories move in the frame R⁻¹x: `[d, d]`, or its diagonal `[d]`; None for the identity.
+        `posterior_root` is right for an affine ∇w*. That of a fit to digits is so far from it that None did as well.
       key: of this call.
       draws: for each image, a multiple of `chains`.
       chains: for each image, at least `FEWEST_CHAINS`.
@@ -188,24 +199,23 @@ def complete(
     _check_noise(noise)
     root = _check_root(root, potential.dim, starts.dtype)
     n = len(observed)
-    key_diagonal, key_warmup, key_run, key_summary = jax.random.split(key, 4)
+    key_norms, key_run, key_summary = jax.random.split(key, 3)
     rows = jnp.swapaxes(starts, 0, 1).reshape(n * chains, potential.dim)
     posterior = _Posterior(
         potential,
         prior,
         jnp.repeat(observed, chains, axis=0),
         jnp.asarray(noise, starts.dtype),
-        _mean_diagonal(potential, rows, key_diagonal),
+        _row_norms(potential, rows, key_norms),
         solver,
         observe,
     )
     state = _started(posterior, rows)
     _check_finite(state)
-    state = _warm_up(posterior, state, root, key_warmup, moves=warmup, leaps=leaps, chains=chains)
-    kept = draws // chains
-    thin = moves // kept
     directions = jax.random.normal(key_summary, (potential.dim, PROJECTIONS), starts.dtype)
-    (points, sources), told = _run(posterior, state, root, directions, key_run, kept=kept, thin=thin, leaps=leaps)
+    plan = _Plan(chains, warmup, moves, draws // chains, leaps)
+    points, sources, told = _run(posterior, state, root, directions, key_run, plan)
+    told = jax.tree.map(lambda leaf: leaf[warmup:], told)
     r_hat, solved = _by_image(told, n, chains)
     return Completions(
         points=_side_by_side(points, n),
@@ -213,7 +223,7 @@ def complete(
         acceptance=float(told.probability.mean()),
         r_hat=r_hat,
         unconverged=float(1 - solved.mean()),
-        converged=(r_hat < R_HAT_LIMIT) & (solved >= 1 - UNSOLVED_LIMIT),
+        converged=_trusted(r_hat, solved),
         conjugate_steps=float(told.steps.mean() / leaps),
         gradient_residual=float(told.residual.mean()),
     )
@@ -228,24 +238,28 @@ def posterior_root(
     Forms `[d, d]`, and is meant for d up to about 1,000; beyond, chains take a diagonal root or None.
 
     Args:
-      map_matrix: diagonal of A, positive, `[d]`: that of ∇²w* in the Gaussian closed form, in cosine coordinates.
-      source_root: diagonal of S^{1/2}, positive, `[d]`.
+      map_matrix: A, symmetric `[d, d]` or its diagonal `[d]`, a model of ∇²w*: that of the Gaussian closed form, or
+        better `mean_preconditioner` at data points y.
+      source_root: S^{1/2}, symmetric `[d, d]` or its diagonal `[d]`, of the closed form or of ∇w at data points.
       observe: M, linear, of points `[r, d]` to observations `[r, k]`.
       noise: σ > 0.
 
     Raises:
-      ValueError: naming the argument, for shapes that do not match or numbers that are not positive and finite.
+      ValueError: naming the argument, for shapes that do not match, or numbers that are not finite or, on a diagonal
+        and for `noise`, not positive.
     """
-    map_matrix, source_root = _check_diagonal("map_matrix", map_matrix), _check_diagonal("source_root", source_root)
-    if map_matrix.shape != source_root.shape:
-        raise ValueError(f"map_matrix: found shape {list(map_matrix.shape)}, allowed: {list(source_root.shape)}")
+    map_matrix, source_root = _check_model("map_matrix", map_matrix), _check_model("source_root", source_root)
+    dim = len(source_root)
+    if len(map_matrix) != dim:
+        raise ValueError(f"map_matrix: found shape {list(map_matrix.shape)}, allowed: {[dim]} or {[dim, dim]}")
     _check_noise(noise)
-    adjoint = np.asarray(observe(jnp.eye(len(map_matrix))), np.float64)
-    if adjoint.ndim != 2 or len(adjoint) != len(map_matrix):
-        raise ValueError(f"observe: found shape {list(adjoint.shape)}, allowed: [{len(map_matrix)}, k]")
-    vectors, values, _ = np.linalg.svd((source_root * map_matrix)[:, None] * adjoint / noise, full_matrices=False)
-    shrunk = np.eye(len(map_matrix)) + (vectors * (1 / np.sqrt(1 + values**2) - 1)) @ vectors.T
-    return source_root[:, None] * shrunk
+    adjoint = np.asarray(observe(jnp.eye(dim)), np.float64)
+    if adjoint.ndim != 2 or len(adjoint) != dim:
+        raise ValueError(f"observe: found shape {list(adjoint.shape)}, allowed: [{dim}, k]")
+    scaled = times(times(adjoint.T, map_matrix), source_root).T / noise
+    vectors, values, _ = np.linalg.svd(scaled, full_matrices=False)
+    shrunk = np.eye(dim) + (vectors * (1 / np.sqrt(1 + values**2) - 1)) @ vectors.T
+    return times(shrunk, source_root).T  # both are symmetric
 
 
 def _energy(posterior: _Posterior, sources: Array, start: Array) -> _Energy:
@@ -259,12 +273,12 @@ def _energy(posterior: _Posterior, sources: Array, start: Array) -> _Energy:
     image, product = jax.linearize(lambda y: gradients(potential, y), found.point)
     # From 0 always: the force must not depend on where the chain comes from.
     accuracy = jnp.full(len(force), ACCURACY, force.dtype)
-    shift = conjugate_gradients(product, force, 1 / posterior.diagonal, accuracy, found.converged, MOST_PRODUCTS)
+    shift = conjugate_gradients(product, force, 1 / posterior.curvature, accuracy, found.converged, MOST_PRODUCTS)
     # y is off by (∇²w)⁻¹(x − ∇w(y)) to first order, and the likelihood by its product with the force.
     missing = jnp.sum((sources - image) * shift, axis=1)
     value = value + jnp.sum(misfit**2, axis=1) / 2 + missing
     left, size = (jnp.linalg.norm(rows, axis=1) for rows in (product(shift) - force, force))
-    residual = jnp.where(size > 0, left / size, 0)
+    residual = jnp.where(found.converged & (size > 0), left / size, 0)
     value = jnp.where(found.converged, value, jnp.inf)
     return _Energy(value, slope + shift, found.point, found.converged, found.steps, residual)
 
@@ -323,46 +337,35 @@ def _started(posterior: _Posterior, points: Array) -> _Chains:
     return _Chains(sources, energy.value, energy.gradient, energy.point, log_step)
 
 
-@partial(jax.jit, static_argnames=("moves", "leaps", "chains"))
-def _warm_up(
-    posterior: _Posterior, state: _Chains, root: Array | None, key: Array, *, moves: int, leaps: int, chains: int
-) -> _Chains:
-    """Moves while the step size of each image adapts, with gains as in `mala.warm_up`."""
-
-    def move(state: _Chains, now: tuple[Array, Array]) -> tuple[_Chains, None]:
-        state, probability, _ = _move(posterior, state, root, now[0], leaps)
-        mean = jnp.repeat(probability.reshape(-1, chains).mean(axis=1), chains)
-        return state._replace(log_step=state.log_step + now[1] * (mean - TARGET_ACCEPTANCE)[:, None]), None
-
-    gains = (1 + jnp.arange(moves, dtype=state.log_step.dtype) / 10) ** -0.6
-    return jax.lax.scan(move, state, (jax.random.split(key, moves), gains))[0]
-
-
-@partial(jax.jit, static_argnames=("kept", "thin", "leaps"))
+@partial(jax.jit, static_argnames=("plan",))
 def _run(
-    posterior: _Posterior,
-    state: _Chains,
-    root: Array | None,
-    directions: Array,
-    key: Array,
-    *,
-    kept: int,
-    thin: int,
-    leaps: int,
-) -> tuple[tuple[Array, Array], _Move]:
-    """Points and sources `[kept, r, d]`, every `thin`-th, and what each of the moves told, `[kept, thin, r, ...]`."""
+    posterior: _Posterior, state: _Chains, root: Array | None, directions: Array, key: Array, plan: _Plan
+) -> tuple[Array, Array, _Move]:
+    """Points and sources kept, `[kept, r, d]`, and what each move told, `[warmup + moves, r, ...]`.
 
-    def move(state: _Chains, key: Array) -> tuple[_Chains, _Move]:
-        state, probability, path = _move(posterior, state, root, key, leaps)
+    One loop for warm-up and draws, so that one program is compiled: gains as in `mala.warm_up`, then 0.
+    """
+
+    def move(carry: tuple[_Chains, Array, Array], now: tuple[Array, Array, Array]) -> tuple[tuple, _Move]:
+        state, points, sources = carry
+        key, gain, place = now
+        state, probability, path = _move(posterior, state, root, key, plan.leaps)
+        mean = jnp.repeat(probability.reshape(-1, plan.chains).mean(axis=1), plan.chains)
+        state = state._replace(log_step=state.log_step + gain * (mean - TARGET_ACCEPTANCE)[:, None])
         sides = state.position @ directions, state.point @ directions
         summary = jnp.concatenate([state.value[:, None], *sides], axis=1)
-        return state, _Move(probability, path.solved, path.steps, path.residual, summary)
+        # The last move that writes to a place stays.
+        carry = state, points.at[place].set(state.point), sources.at[place].set(state.position)
+        return carry, _Move(probability, path.solved, path.steps, path.residual, summary)
 
-    def draw(state: _Chains, keys: Array) -> tuple[_Chains, tuple[tuple[Array, Array], _Move]]:
-        state, told = jax.lax.scan(move, state, keys)
-        return state, ((state.point, state.position), told)
-
-    return jax.lax.scan(draw, state, jax.random.split(key, (kept, thin)))[1]
+    time = jnp.arange(plan.warmup + plan.moves)
+    gains = jnp.where(time < plan.warmup, (1 + time / 10) ** -0.6, 0).astype(state.value.dtype)
+    places = jnp.maximum(time - plan.warmup, 0) // (plan.moves // plan.kept)
+    blank = jnp.zeros((plan.kept, *state.point.shape), state.point.dtype)
+    (_, points, sources), told = jax.lax.scan(
+        move, (state, blank, blank), (jax.random.split(key, len(time)), gains, places)
+    )
+    return points, sources, told
 
 
 def _side_by_side(kept: Array, n: int) -> NDArray[np.floating]:
@@ -373,23 +376,29 @@ def _side_by_side(kept: Array, n: int) -> NDArray[np.floating]:
 
 def _by_image(told: _Move, n: int, chains: int) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """The largest R̂ of each image's summaries, and the share of its conjugates that were solved, both `[n]`."""
-    summary = told.summary.reshape(-1, n, chains, told.summary.shape[-1])
+    summary = told.summary.reshape(len(told.summary), n, chains, -1)
     r_hat = jax.vmap(split_r_hat, in_axes=1)(summary).max(axis=1)
-    solved = told.solved.reshape(-1, n, chains).mean(axis=(0, 2))
+    solved = told.solved.reshape(len(told.solved), n, chains).mean(axis=(0, 2))
     return np.asarray(r_hat), np.asarray(solved)
 
 
+def _trusted(r_hat: NDArray[np.floating], solved: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Whether draws of each image are to be used, `[n]`; NaN never is."""
+    return (r_hat < R_HAT_LIMIT) & (solved >= 1 - UNSOLVED_LIMIT)
+
+
 @jax.jit
-def _mean_diagonal(potential: Potential, points: Array, key: Array) -> Array:
-    """Diagonal of the mean of ∇²w over `points` `[r, d]`, `[d]`, from random signs (Hutchinson 1990)."""
+def _row_norms(potential: Potential, points: Array, key: Array) -> Array:
+    """Root mean square norms of the rows of ∇²w at `points` `[r, d]`, `[d]`, from random signs.
+
+    The diagonal of a diagonal Hessian; unlike an estimated diagonal, positive whatever the signs.
+    """
 
     def estimate(key: Array) -> Array:
         signs = jax.random.rademacher(key, points.shape, points.dtype)
-        return jnp.mean(signs * hessian_products(potential, points, signs), axis=0)
+        return jnp.mean(hessian_products(potential, points, signs) ** 2, axis=0)
 
-    found = jax.lax.map(estimate, jax.random.split(key, PROBES)).mean(axis=0)
-    # Positive in exact arithmetic on average only.
-    return jnp.maximum(found, jnp.max(found) * jnp.finfo(found.dtype).eps)
+    return jnp.sqrt(jax.lax.map(estimate, jax.random.split(key, PROBES)).mean(axis=0))
 
 
 def _check_counts(draws: int, chains: int, moves: int, warmup: int, leaps: int) -> None:
@@ -440,12 +449,14 @@ def _check_root(root: ArrayLike | None, dim: int, dtype: Any) -> Array | None:
     return root
 
 
-def _check_diagonal(name: str, diagonal: ArrayLike) -> NDArray[np.float64]:
-    array = np.asarray(diagonal, np.float64)
-    if array.ndim != 1 or not array.size:
-        raise ValueError(f"{name}: found shape {list(array.shape)}, allowed: non-empty [d]")
-    if not np.all((array > 0) & np.isfinite(array)):
-        raise ValueError(f"{name}: found entries from {array.min():.3g} to {array.max():.3g}, allowed: finite, > 0")
+def _check_model(name: str, model: ArrayLike) -> NDArray[np.float64]:
+    """A matrix `[d, d]` or a diagonal `[d]`."""
+    array = np.asarray(model, np.float64)
+    if array.ndim not in (1, 2) or not array.size or array.shape[0] != array.shape[-1]:
+        raise ValueError(f"{name}: found shape {list(array.shape)}, allowed: non-empty [d] or [d, d]")
+    diagonal = array if array.ndim == 1 else np.diag(array)
+    if not (np.all(np.isfinite(array)) and np.all(diagonal > 0)):
+        raise ValueError(f"{name}: found a diagonal from {diagonal.min():.3g}, allowed: finite entries, a diagonal > 0")
     return array
 
 

@@ -34,7 +34,8 @@ class GeneratedImages:
       images: of all draws; of those that are not `known`, without meaning.
       known: whether the conjugate of a draw converged, `[n]`.
       sources: draws of the source measure shown as images; those of the Gaussian are its draws themselves.
-      paths: images on the straight lines from `PATHS` draws of the source to their images, `[paths, places, h, w, c]`.
+      paths: images on the straight lines from `PATHS` draws of the source to their images, `[paths, places, h, w, c]`;
+        of known ones only, be they fewer.
       mixed: whether the draws are independent, or their chains have mixed.
     """
 
@@ -59,9 +60,11 @@ def generate_images(fit: ImageFit | ImageMongeFit, n: int, *, key: jax.Array) ->
     share = np.linspace(0, 1, PLACES)[:, None]
     first = np.flatnonzero(known)[:PATHS]
     ways = (1 - share) * source[first, None] + share * filled[first, None]
-    paths = fit.images(ways.reshape(-1, fit.dim))
-    shape = len(first), PLACES, *paths.shape[1:]
-    return GeneratedImages(fit.images(filled), known, fit.images(source), paths.reshape(shape), status.converged)
+    images = fit.images(filled)
+    # There may be none.
+    paths = fit.images(ways.reshape(-1, fit.dim)) if len(first) else images[:0]
+    paths = paths.reshape(len(first), PLACES, *images.shape[1:])
+    return GeneratedImages(images, known, fit.images(source), paths, status.converged)
 
 
 def gaussian_images(train: Levels, n: int, *, levels: int, key: jax.Array) -> GeneratedImages:

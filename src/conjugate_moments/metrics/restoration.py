@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.floating]
 
 LEVEL = 0.9  # of the central interval whose coverage is counted
-THIN, WARMUP = 10, 300  # moves between two draws of a chain, and before the first
+THIN, WARMUP = 2, 50  # moves between two draws of a chain, and before the first
 LARGEST_DENSE = 1024  # up to which proposals have the covariance of a Gaussian posterior
 
 
@@ -103,6 +103,7 @@ def complete_images(
         chains=settings.chains,
         moves=settings.draws * THIN,
         warmup=WARMUP,
+        leaps=settings.leaps,
     )
     draws = np.asarray((_cosine.pixels(jnp.asarray(found.points), pixels.shape) + 1) / unit, np.float64)
     print(f"acceptance {found.acceptance:.3g}, split R-hat up to {found.r_hat.max():.3g}")

@@ -21,7 +21,7 @@ LEARNED |= {"mean": "mean image", "nearest": "nearest image", "gaussian": "Gauss
 LEARNED |= {
     f"{method}_{network}": f"{LEARNED[method]}, {network}"
     for method in ("cmfgen", "monge")
-    for network in ("patches", "whole")
+    for network in ("patches", "whole", "quadratics")
 }
 FITTED = (
     "planar",

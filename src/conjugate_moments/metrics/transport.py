@@ -23,8 +23,8 @@ Distance = TypeVar("Distance")
 
 THRESHOLD = 1e-4  # largest L¹ error of a marginal that counts as converged
 LARGEST_STEPS = 20_000
-# On planar samples the first took a sixth of the plain iterations; where samples lie far apart it can diverge. On images
-# it does as a rule, and the plain iterations take a second where it runs into its limit after minutes.
+# On planar samples the first took a sixth of the plain iterations; where samples lie far apart it can diverge. On
+# images it does as a rule, and the plain iterations take a second where it runs into its limit after minutes.
 RELAXATIONS = (1.8, 1.0)
 LARGEST_RELAXED = 8  # dimension up to which the first is tried first
 LARGEST_MATCHING = 3_000

@@ -176,7 +176,7 @@ class InputConvexNetwork(Potential):
         Raises:
           ValueError: naming the argument that is out of range or of the wrong shape.
         """
-        _check_settings(widths, pieces, smoothing, quadratic, slope)
+        check_settings(widths, pieces, smoothing, quadratic, slope)
         dtype = common_dtype(mean, cov)
         mean, cov = check_gaussian(mean, cov)
         slope_mean, curvature = check_gaussian(slope_mean, curvature)
@@ -393,7 +393,8 @@ def _balanced(
     return replace(network, linear=missing * frame.scale / frame.linear)
 
 
-def _check_settings(widths: Sequence[int], pieces: int, smoothing: float, quadratic: float, slope: float) -> None:
+def check_settings(widths: Sequence[int], pieces: int, smoothing: float, quadratic: float, slope: float) -> None:
+    """Refuse what no network can be built with."""
     if not len(widths) or not all(isinstance(h, int) and h > 0 for h in widths):
         raise ValueError(f"widths: expected one or more positive integers, found {list(widths)}")
     if not (isinstance(pieces, int) and pieces > 1):

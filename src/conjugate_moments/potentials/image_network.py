@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 
 from conjugate_moments._cosine import Shape, pixels
 from conjugate_moments.potentials.base import Potential, gradients
+from conjugate_moments.potentials.icnn import check_settings
 
 FLOOR = 1e-2  # of the Gaussian closed form's curvature: bounds the slope of ∇w*
 INITIAL_POINTS = 256  # Gaussian points over which the initial curvature is balanced, which needs no accuracy
@@ -129,8 +130,9 @@ class ImageNetwork(Potential):
           key: of the random units.
 
         Raises:
-          ValueError: for widths that do not fit, or patches that do not cover the image.
+          ValueError: for settings out of range, widths that do not fit, or patches that do not cover the image.
         """
+        check_settings(widths, pieces, smoothing, quadratic, slope)
         mean, variance = np.asarray(mean, np.float64), np.asarray(variance, np.float64)
         curvature, slope_mean = np.asarray(curvature, np.float64), np.asarray(slope_mean, np.float64)
         scale, dim = np.sqrt(variance), math.prod(shape)

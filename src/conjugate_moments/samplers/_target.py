@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import jax
@@ -16,4 +16,13 @@ class Target(Protocol):
 
     def value(self, x: jax.Array, /) -> jax.Array:
         """w at one point `[d]`, a scalar; +inf outside the support."""
+        ...
+
+
+@runtime_checkable
+class SolvedTarget(Target, Protocol):
+    """A target whose gradient is the solution of an equation, which a guess makes cheaper."""
+
+    def from_guess(self, positions: jax.Array, guess: jax.Array, /) -> tuple[jax.Array, jax.Array]:
+        """w and ∇w at positions `[n, d]`, from a guess of ∇w `[n, d]`: `[n]` and `[n, d]`."""
         ...

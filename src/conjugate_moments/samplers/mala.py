@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from conjugate_moments._matrices import times
-from conjugate_moments.samplers._target import Target
+from conjugate_moments.samplers._target import SolvedTarget, Target
 from conjugate_moments.samplers.diagnostics import FEWEST_DRAWS, ChainDiagnostics, diagnose
 
 TARGET_ACCEPTANCE = 0.6  # just above the 0.574 that is optimal as d grows (Roberts & Rosenthal 1998)
@@ -92,7 +92,10 @@ class GibbsSample:
 
 
 @jax.jit
-def _evaluate(potential: Target, position: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _evaluate(potential: Target, position: jax.Array, guess: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """w and ∇w at each position `[n, d]`; a guess of ∇w helps a potential that has to solve for it."""
+    if isinstance(potential, SolvedTarget):
+        return potential.from_guess(position, guess)
     return jax.vmap(jax.value_and_grad(potential.value))(position)
 
 
@@ -107,14 +110,14 @@ def initial_state(potential: Target, positions: ArrayLike, *, step: float) -> Ma
         raise ValueError(f"positions: expected a non-empty array of shape [n, d], found shape {position.shape}")
     if not 0 < step < float("inf"):
         raise ValueError(f"step: expected a finite number > 0, found {step}")
-    value, gradient = _evaluate(potential, position)
+    value, gradient = _evaluate(potential, position, position)
     log_step = jnp.log(jnp.asarray(step, value.dtype))
     return MalaState(position, value, gradient, log_step, jnp.zeros_like(log_step), jnp.zeros((), jnp.int32))
 
 
 def refresh(potential: Target, state: MalaState) -> MalaState:
     """The same chains on another potential, as after a training step: without this the next move is biased."""
-    value, gradient = _evaluate(potential, state.position)
+    value, gradient = _evaluate(potential, state.position, state.gradient)
     return replace(state, value=value, gradient=gradient)
 
 
@@ -161,7 +164,7 @@ def mala_step(
     key_noise, key_accept = jax.random.split(key)
     noise = jax.random.normal(key_noise, state.position.shape, state.position.dtype)
     position = _propose(state, noise, root)
-    value, gradient = _evaluate(potential, position)
+    value, gradient = _evaluate(potential, position, state.gradient)
     log_ratio = _log_ratio(state, value, gradient, noise, root)
     accepted = jnp.log(jax.random.uniform(key_accept, log_ratio.shape, log_ratio.dtype)) < log_ratio
     probability = jnp.exp(jnp.minimum(log_ratio, 0))

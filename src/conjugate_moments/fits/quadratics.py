@@ -1,0 +1,317 @@
+"""Fits of images by the conjugate: φ = w* is a smooth maximum of quadratics, and w, its conjugate, is solved for.
+
+The same factorisation ρ = ∇w*♯e^{-w} as in `images`, with the other potential of the two written down: ∇w* = ∇φ is then
+explicit, while chains on e^{-w} and the inverse map solve ∇φ(x) = y. The loss is that of Danskin's theorem again:
+θ ↦ mean_{x~P_w} φ_θ(x) − mean_{y~ρ} φ_θ(x̂(y)), x̂(y) = ∇φ*(y), both held fixed. A law in many parts wants a φ with as
+many affine pieces, but a w with one for each way between two parts: hence the choice. Points are pixels, not cosine
+coefficients: what is constant within a part of the law is so in single pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+from conjugate_moments import _random
+from conjugate_moments.conjugates.lbfgs import LBFGS
+from conjugate_moments.conjugates.newton import Newton
+from conjugate_moments.conjugates.potential import ConjugateTarget
+from conjugate_moments.conjugates.relative import RelativeConjugate
+from conjugate_moments.fits._steps import Carry, danskin, descend, follow, optimiser, traced
+from conjugate_moments.fits._training import train
+from conjugate_moments.fits.images import METHODS, OfImages, check_images, fingerprint
+from conjugate_moments.fits.result import ANCHORS, FitResult, ForwardFit, GibbsStatus
+from conjugate_moments.fits.samples import single
+from conjugate_moments.inference.density import LogDet, LogNormaliser
+from conjugate_moments.measures.images import Pixels
+from conjugate_moments.potentials.base import Potential, gradients
+from conjugate_moments.potentials.quadratic_maxima import QuadraticFrame, QuadraticMaxima
+from conjugate_moments.samplers.mala import initial_state, sample
+from conjugate_moments.settings import QuadraticsSettings
+
+Array = NDArray[np.floating]
+
+LARGEST_DENSE = 64  # dimension up to which a Hessian costs less than the gradients that it saves
+SHARPENED = 0.7  # share of the steps over which the smoothing falls, by `SHARPER`
+SHARPER = 5.0
+CHAINS, WARMUP, THIN = 64, 200, 5  # of draws of P_w: fewer than elsewhere, as each move solves a conjugate
+PRIOR = 1.0  # images: weight of the common curvature of all parts against that of a part's own images
+NARROW = 0.5  # of that common variance: most parts are narrower than their mean
+
+
+class Given(NamedTuple):
+    """What every step is given.
+
+    Args:
+      images: uint8 `[n, h, w, c]`.
+      mean: of the source of the closed form, `[d]`.
+      root: its standard deviations, `[d]`.
+    """
+
+    images: jax.Array
+    mean: jax.Array
+    root: jax.Array
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One step: move the source, pull a batch of images back, compare; `gibbs` says whether the source is P_w."""
+
+    settings: QuadraticsSettings
+    pixels: Pixels
+    solver: RelativeConjugate
+    gibbs: bool
+
+    def __call__(self, carry: Carry, given: Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
+        key_rows, key_noise, key_source = jax.random.split(key, 3)
+        network, chains = _sharpened(cast("QuadraticMaxima", carry.network), self.settings), carry.chains
+        rows = jax.random.randint(key_rows, (self.settings.batch,), 0, len(given.images))
+        y = self.pixels.points(given.images[rows], key=key_noise)
+        found = self.solver.solve(network, y, carry.images[rows])
+        if self.gibbs:
+            target = ConjugateTarget(network, self.solver)
+            chains = follow(target, chains, self.settings.moves, key=key_source, root=given.root)
+            x = chains.position
+        else:
+            x = given.mean + given.root * jax.random.normal(key_source, y.shape)
+        loss = danskin(x, found.point, found.converged)
+        network, state, value = descend(self.settings, carry._replace(network=network), loss)
+        known = jnp.where(jnp.isfinite(found.residual)[:, None], found.point, carry.images[rows])
+        return Carry(network, state, chains, carry.images.at[rows].set(known)), traced(value, found, chains)
+
+
+def _sharpened(network: QuadraticMaxima, settings: QuadraticsSettings) -> QuadraticMaxima:
+    """The maximum with a smoothing that is one step further on its way to the last."""
+    rate = SHARPER ** (-1 / max(1.0, SHARPENED * settings.steps))
+    smoothing = jnp.maximum(network.frame.smoothing * rate, settings.smoothing)
+    return replace(network, frame=replace(network.frame, smoothing=smoothing))
+
+
+class _OfPixels(OfImages):
+    """What both fits share: φ and its solver; points are pixels."""
+
+    settings_type = QuadraticsSettings
+
+    @staticmethod
+    def blank(settings: Any, arrays: Mapping[str, NDArray]) -> Potential:
+        """A maximum with the structure, but not the numbers, of the one of which these are the saved arrays."""
+        dim, components = len(arrays["mean"]), settings.components
+        one = jnp.ones(())
+        frame = QuadraticFrame(*(jnp.ones(dim) for _ in range(4)), distance=one, smoothing=one)
+        slopes = jnp.zeros((components, dim))
+        return QuadraticMaxima(
+            frame, slopes, one * jnp.zeros(components), jnp.zeros((components, settings.rank, dim)), slopes
+        )
+
+    @cached_property
+    def solver(self) -> RelativeConjugate:
+        """Of ∇φ(x) = y, with the tolerance of the training."""
+        assert isinstance(self.network, QuadraticMaxima)
+        assert isinstance(self.settings, QuadraticsSettings)
+        return _solver(self.network, self.settings)
+
+    def to_pixels(self, points: ArrayLike) -> jax.Array:
+        """Points are pixels."""
+        return jnp.asarray(points)
+
+
+@dataclass(frozen=True, eq=False)
+class QuadraticsFit(_OfPixels, FitResult):
+    """ρ = ∇w*♯P_w for images, where w is the conjugate of `network`.
+
+    Args:
+      pixels: how images become points.
+    """
+
+    method = "images_quadratics_cmfgen"
+
+    pixels: Pixels = field(kw_only=True)
+
+    @property
+    def _frame(self) -> QuadraticFrame:
+        assert isinstance(self.network, QuadraticMaxima)
+        return self.network.frame
+
+    def potential(self, y: ArrayLike) -> Array:
+        """w at points `[n, d]`, up to a constant: `[n]`; NaN where its conjugate was not solved."""
+        found = self.solve(y)
+        return np.where(np.asarray(found.converged), np.asarray(found.value), np.nan)
+
+    def draw(self, n: int, *, key: jax.Array) -> tuple[Array, GibbsStatus]:
+        """`n` draws of P_w, `[n, d]`, with their status."""
+        target, frame = ConjugateTarget(self.network, self.solver), self._frame
+        drawn = sample(target, n, key=key, start=self._anchors[:CHAINS], warmup=WARMUP, thin=THIN, root=frame.scale)
+        found = drawn.diagnostics
+        numbers = float(found.acceptance), float(jnp.max(found.r_hat)), float(jnp.min(found.ess)), int(found.draws)
+        return np.asarray(drawn.points), GibbsStatus("mala", bool(found.converged), *numbers)
+
+    def transport(self, x: ArrayLike) -> Array:
+        """∇w* = ∇φ at points `[n, d]`."""
+        return np.asarray(gradients(self.network, jnp.asarray(x, jnp.float32)))
+
+    def inverse_transport(self, y: ArrayLike) -> Array:
+        """∇w at points `[n, d]`; NaN in rows whose conjugate did not converge."""
+        return self._conjugate(y)
+
+    def _normaliser(self) -> LogNormaliser:
+        raise ValueError(
+            "log_prob: found a potential known by its conjugate only, allowed: fits of the potential itself"
+        )
+
+    def _pull_back(self, y: Array) -> tuple[Array, LogDet]:
+        raise ValueError(
+            "log_prob: found a potential known by its conjugate only, allowed: fits of the potential itself"
+        )
+
+    def _grid_centre(self) -> Array:
+        return np.asarray(self._frame.centre, np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class QuadraticsMongeFit(_OfPixels, ForwardFit):
+    """Images as the image of a Gaussian under the Monge map ∇φ: that of P_w in the closed form of uncorrelated pixels.
+
+    `mean` and `cov` are those of the source.
+
+    Args:
+      pixels: how images become points.
+    """
+
+    method = "images_quadratics_monge"
+
+    pixels: Pixels = field(kw_only=True)
+
+
+def fit_quadratics(
+    images: ArrayLike,
+    pixels: Pixels,
+    *,
+    key: jax.Array,
+    settings: QuadraticsSettings | None = None,
+    method: str = "cmfgen",
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
+) -> QuadraticsFit | QuadraticsMongeFit:
+    """Fit the conjugate of a convex potential to images, as a smooth maximum of quadratics.
+
+    It starts from as many clusters of the images (k-means), each seen as a Gaussian.
+
+    Args:
+      images: integers `[n, h, w, c]`, from 0 to the levels of `pixels`, more than there are components.
+      pixels: how they become points.
+      key: of the whole fit.
+      settings: of the training; None for the defaults.
+      method: "cmfgen", or "monge" from the Gaussian that P_w is in the closed form of uncorrelated pixels.
+      progress: whether to show a progress bar.
+      checkpoint: file that a fit which was interrupted is resumed from, bit for bit; None for none.
+
+    Raises:
+      ValueError: for an unknown method, or images that `fit_images` refuses, or fewer of them than components.
+      DivergedError: if the training went astray; it holds the trace so far.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method: found {method!r}, allowed: {', '.join(map(repr, METHODS))}")
+    settings = QuadraticsSettings() if settings is None else settings
+    stored = check_images(images, pixels)
+    if len(stored) <= settings.components:
+        raise ValueError(f"images: found {len(stored)}, allowed: more than components, {settings.components}")
+    points = np.asarray(pixels.points(stored, key=jax.random.fold_in(key, 2)), np.float64)
+    mean, variance = points.mean(axis=0), points.var(axis=0)
+    gibbs = method == "cmfgen"
+    root = variance ** (1 / 6)
+    centre = mean / (1 + root**2)
+    network, starts = _initial(points, mean, variance, centre, root, settings, seed=_seed(key))
+    solver = _solver(network, settings)
+    step = _Step(settings, pixels, solver, gibbs)
+    state = optimiser(settings).init(network)  # pyright: ignore[reportArgumentType]
+    chains = None
+    if gibbs:
+        first = centre + root * _random.normal(jax.random.fold_in(key, 3), (settings.batch, len(mean)))
+        chains = initial_state(ConjugateTarget(network, solver), single(first), step=0.1)
+    carry, trace = train(
+        step,
+        Carry(network, state, chains, starts),
+        Given(jnp.asarray(stored), single(centre), single(root)),
+        settings.steps,
+        key=jax.random.fold_in(key, 1),
+        name=f"{method} of images by the conjugate",
+        progress=progress,
+        checkpoint=checkpoint,
+        fingerprint=fingerprint(stored, pixels, settings, method, key),
+    )
+    moments = (mean, variance) if gibbs else (centre, root**2)
+    kind = QuadraticsFit if gibbs else QuadraticsMongeFit
+    anchors = np.asarray(carry.images[:ANCHORS])
+    return kind(carry.network, settings, *moments, anchors, trace, pixels=pixels)
+
+
+def _solver(network: QuadraticMaxima, settings: QuadraticsSettings) -> RelativeConjugate:
+    kind = Newton if network.dim <= LARGEST_DENSE else LBFGS
+    solver = kind(tolerance=settings.tolerance, max_steps=settings.conjugate_steps)
+    return RelativeConjugate.of_spread(solver, network.frame.spread)
+
+
+def _seed(key: jax.Array) -> int:
+    return int(jax.random.randint(jax.random.fold_in(key, 4), (), 0, 2**31 - 1))
+
+
+def _initial(
+    points: Array,
+    mean: Array,
+    variance: Array,
+    centre: Array,
+    root: Array,
+    settings: QuadraticsSettings,
+    *,
+    seed: int,
+) -> tuple[QuadraticMaxima, jax.Array]:
+    """A maximum whose parts are clusters of the points `[n, d]`, and where the points come from, roughly, `[n, d]`.
+
+    In the coordinates t, in which the source is about N(0, I), part k is sent by t ↦ a_k + S_k t to a Gaussian of
+    covariance S_k²: S_k has the roots of the standard deviations of the cluster, in its `rank` principal directions
+    together and in single coordinates for the rest.
+    """
+    from sklearn.cluster import KMeans
+
+    scaled = root * (points - mean)
+    options: Any = {"n_init": 1, "random_state": seed}
+    labels = np.asarray(KMeans(settings.components, **options).fit_predict(points))
+    slopes = np.zeros((settings.components, points.shape[1]))
+    shapes = np.zeros((settings.components, settings.rank, points.shape[1]))
+    curvature, starts = np.zeros_like(slopes), np.zeros_like(points)
+    offsets = np.concatenate([scaled[labels == k] - scaled[labels == k].mean(axis=0) for k in set(labels)])
+    common, least = NARROW * offsets.var(axis=0), (1e-2 * root) ** 2 * variance
+    for k in range(settings.components):
+        rows = np.flatnonzero(labels == k)
+        slopes[k] = scaled[rows].mean(axis=0)
+        spread = scaled[rows] - slopes[k]
+        _, values, directions = np.linalg.svd(spread, full_matrices=False)
+        kept = min(settings.rank, len(rows) - 1)
+        deviations = values[:kept] / np.sqrt(max(1, len(rows) - 1))
+        shapes[k, :kept] = np.sqrt(deviations)[:, None] * directions[:kept]
+        rest = spread - (spread @ directions[:kept].T) @ directions[:kept]
+        weight = len(rows) / (len(rows) + PRIOR)
+        own = np.sum(rest**2, axis=0) / max(1, len(rows) - 1)
+        curvature[k] = np.sqrt(weight * own + (1 - weight) * common + least)
+        starts[rows] = spread / (curvature[k] + np.sum(shapes[k] ** 2, axis=0))
+    apart = slopes[:, None] - slopes[None]
+    distance = float(np.median(np.linalg.norm(apart, axis=-1)[np.triu_indices(len(slopes), 1)]))
+    numbers = centre, root, mean, np.sqrt(variance), distance, SHARPER * settings.smoothing
+    frame = QuadraticFrame(*(jnp.asarray(number, jnp.float32) for number in numbers))
+    network = QuadraticMaxima(
+        frame,
+        single(slopes) / frame.slope,
+        jnp.zeros(settings.components, jnp.float32),
+        single(shapes) / frame.shape,
+        single(np.log(curvature)),
+    )
+    return network, single(centre + root * starts)

@@ -1,0 +1,125 @@
+"""Smooth maxima of quadratics: potentials of maps from a source in one piece to a law in many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from conjugate_moments.potentials.base import Potential
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class QuadraticFrame:
+    """The part of a maximum that is not trained. No gradient reaches it.
+
+    Args:
+      centre: mean of the source, `[d]`.
+      scale: standard deviations of the source, `[d]`.
+      image: mean of the law, `[d]`.
+      spread: standard deviations of the law, `[d]`: of ∇φ over the source.
+      distance: typical distance between two slopes a_k, positive scalar; slopes, offsets and shapes are in its units.
+      smoothing: β, in units of the distance, positive scalar.
+    """
+
+    centre: Array
+    scale: Array
+    image: Array
+    spread: Array
+    distance: Array
+    smoothing: Array
+
+    @property
+    def slope(self) -> Array:
+        """Unit of the slopes."""
+        return 0.07 * self.distance
+
+    @property
+    def offset(self) -> Array:
+        """Unit of the offsets: they are what sets the mass of each part, and have far to go."""
+        return 0.35 * self.distance
+
+    @property
+    def shape(self) -> Array:
+        """Unit of the roots of curvature, which are to change slowly."""
+        return 0.07 * jnp.sqrt(self.distance)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class QuadraticMaxima(Potential):
+    """φ(x) = ⟨image, x − centre⟩ + β log Σ_k exp(s_k/β), s_k = ½⟨q_k, t²⟩ + ½‖L_k t‖² + ⟨a_k, t⟩ + b_k.
+
+    t = (x − centre)/scale, β = smoothing · distance, and a, b, L in the units of the frame. Strongly convex for every
+    value of the leaves. Where one s_k is much larger than the others, ∇φ is affine: it sends that part of the source to
+    the k-th part of the law, and what lies between two parts to the gap between them, which is narrow for small β.
+
+    A maximum of affine functions of this kind is what the potential of a law of K atoms is; quadratics give each atom
+    an extent (compare mixtures of factor analysers: Ghahramani & Hinton 1996).
+
+    Args:
+      frame: the fixed part.
+      slopes: a, `[K, d]`.
+      offsets: b, `[K]`.
+      shapes: L, `[K, rank, d]`.
+      log_curvature: log q, `[K, d]`.
+    """
+
+    frame: QuadraticFrame
+    slopes: Array
+    offsets: Array
+    shapes: Array
+    log_curvature: Array
+
+    @property
+    def dim(self) -> int:
+        """d."""
+        return self.slopes.shape[-1]
+
+    def value(self, x: Array) -> Array:
+        """φ at one point `[d]`."""
+        frame = _fixed(self.frame)
+        arguments = self._arguments(frame, (x - frame.centre) / frame.scale)[0]
+        beta = frame.smoothing * frame.distance
+        return jnp.sum(frame.image * (x - frame.centre)) + beta * jax.nn.logsumexp(arguments / beta)
+
+    def gradient(self, x: Array) -> Array:
+        """∇φ at one point `[d]`."""
+        return self.value_and_gradient(x)[1]
+
+    def value_and_gradient(self, x: Array) -> tuple[Array, Array]:
+        """φ and ∇φ at one point `[d]`."""
+        frame = _fixed(self.frame)
+        t, beta = (x - frame.centre) / frame.scale, frame.smoothing * frame.distance
+        arguments, along = self._arguments(frame, t)
+        shares = jax.nn.softmax(arguments / beta)
+        slope = shares @ (frame.slope * self.slopes) + (shares @ jnp.exp(self.log_curvature)) * t
+        slope += jnp.einsum("k,kr,krd->d", shares, along, frame.shape * self.shapes)
+        value = jnp.sum(frame.image * (x - frame.centre)) + beta * jax.nn.logsumexp(arguments / beta)
+        return value, frame.image + slope / frame.scale
+
+    def hessian(self, x: Array) -> Array:
+        """∇²φ at one point `[d]`: mean curvature of the quadratics, and covariance of their slopes over β."""
+        frame = _fixed(self.frame)
+        t, beta = (x - frame.centre) / frame.scale, frame.smoothing * frame.distance
+        arguments, along = self._arguments(frame, t)
+        shares, curvature = jax.nn.softmax(arguments / beta), jnp.exp(self.log_curvature)
+        shapes = frame.shape * self.shapes
+        slopes = frame.slope * self.slopes + curvature * t + jnp.einsum("kr,krd->kd", along, shapes)
+        apart = jnp.sqrt(shares / beta)[:, None] * (slopes - shares @ slopes)
+        rows = (jnp.sqrt(shares)[:, None, None] * shapes).reshape(-1, self.dim)
+        total = apart.T @ apart + rows.T @ rows + jnp.diag(shares @ curvature)
+        return total / frame.scale[:, None] / frame.scale
+
+    def _arguments(self, frame: QuadraticFrame, t: Array) -> tuple[Array, Array]:
+        """s `[K]`, and L_k t, `[K, rank]`."""
+        along = frame.shape * (self.shapes @ t)
+        quadratic = (jnp.exp(self.log_curvature) @ t**2 + jnp.sum(along**2, axis=1)) / 2
+        return quadratic + frame.slope * (self.slopes @ t) + frame.offset * self.offsets, along
+
+
+def _fixed(frame: QuadraticFrame) -> QuadraticFrame:
+    return jax.tree.map(jax.lax.stop_gradient, frame)
