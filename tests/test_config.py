@@ -661,8 +661,8 @@ FAULTS = {
     ),
     "model without its network": (
         changed((f"{DIGITS}.training.whole", DELETE)),
-        "images.sets.digits.models[3]: found cmfgen_whole, allowed: affine, or a method and a network that has settings: "
-        "patches, quadratics",
+        "images.sets.digits.models[3]: found cmfgen_whole, allowed: affine, or a method and a network that has "
+        "settings: patches, quadratics",
     ),
     "unknown model of images": (
         changed((f"{DIGITS}.models.1", "cmfgen_patch")),

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from conjugate_moments import _cosine
 from conjugate_moments.fits._steps import Carry, optimiser, solver_for, started
 from conjugate_moments.fits._training import train
-from conjugate_moments.fits.result import ANCHORS, ConjugateFit, FitResult, MongeFit
+from conjugate_moments.fits.result import ANCHORS, ConjugateFit, FitResult, GibbsStatus, MongeFit
 from conjugate_moments.fits.samples import CmfgenStep, Given, MongeStep, check_source, single
 from conjugate_moments.measures.images import Pixels
 from conjugate_moments.potentials.base import Potential
@@ -31,6 +31,7 @@ from conjugate_moments.potentials.image_network import ImageNetwork
 from conjugate_moments.settings import ImageSettings, QuadraticsSettings
 
 METHODS = ("cmfgen", "monge")
+CHAINS = 64  # of draws of P_w
 MOMENTS = 4096  # images whose moments start a fit, at most; their coefficients are held at once
 
 Array = NDArray[np.floating]
@@ -112,6 +113,10 @@ class ImageFit(OfImages, ConjugateFit):
     method = "images_cmfgen"
 
     pixels: Pixels = field(kw_only=True)
+
+    def draw(self, n: int, *, key: jax.Array) -> tuple[Array, GibbsStatus]:
+        """`n` draws of P_w, `[n, d]`, with their status, by few chains: a gradient is dear, and they mix well."""
+        return self._draw_gibbs(np.asarray(self._images[:CHAINS]), self.cov ** (1 / 6), n, key=key)
 
 
 @dataclass(frozen=True, eq=False)
