@@ -84,6 +84,10 @@ class OfImages(FitResult):
         """
         return self.pixels.images(self.to_pixels(points))
 
+    def points(self, images: ArrayLike, *, key: jax.Array) -> jax.Array:
+        """Points `[n, d]` of images uint8 `[n, h, w, c]`, dequantised."""
+        return points_of(images, self.pixels, key=key)
+
     def to_pixels(self, points: ArrayLike) -> jax.Array:
         """Points `[n, d]` as pixels, in the unit of `Pixels.points`, `[n, d]`."""
         return _cosine.pixels(jnp.asarray(points), self.pixels.shape)

@@ -43,6 +43,7 @@ Array = NDArray[np.floating]
 LARGEST_DENSE = 64  # dimension up to which a Hessian costs less than the gradients that it saves
 SHARPENED = 0.7  # share of the steps over which the smoothing falls, by `SHARPER`
 SHARPER = 5.0
+UNKNOWN = "log_prob: found a potential known by its conjugate only, allowed: fits of the potential itself"
 CHAINS, WARMUP, THIN = 64, 200, 5  # of draws of P_w: fewer than elsewhere, as each move solves a conjugate
 PRIOR = 1.0  # images: weight of the common curvature of all parts against that of a part's own images
 NARROW = 0.5  # of that common variance: most parts are narrower than their mean
@@ -119,6 +120,10 @@ class _OfPixels(OfImages):
         assert isinstance(self.settings, QuadraticsSettings)
         return _solver(self.network, self.settings)
 
+    def points(self, images: ArrayLike, *, key: jax.Array) -> jax.Array:
+        """Points `[n, d]` of images, dequantised."""
+        return self.pixels.points(images, key=key)
+
     def to_pixels(self, points: ArrayLike) -> jax.Array:
         """Points are pixels."""
         return jnp.asarray(points)
@@ -163,14 +168,10 @@ class QuadraticsFit(_OfPixels, FitResult):
         return self._conjugate(y)
 
     def _normaliser(self) -> LogNormaliser:
-        raise ValueError(
-            "log_prob: found a potential known by its conjugate only, allowed: fits of the potential itself"
-        )
+        raise NotImplementedError(UNKNOWN)
 
     def _pull_back(self, y: Array) -> tuple[Array, LogDet]:
-        raise ValueError(
-            "log_prob: found a potential known by its conjugate only, allowed: fits of the potential itself"
-        )
+        raise NotImplementedError(UNKNOWN)
 
     def _grid_centre(self) -> Array:
         return np.asarray(self._frame.centre, np.float64)

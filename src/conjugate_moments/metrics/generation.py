@@ -95,14 +95,13 @@ def image_scores(
 def held_out_nats(fit: ImageFit | ImageMongeFit, real: Levels, *, key: jax.Array) -> float:
     """Mean log-density of dequantised held-out images, in nats per pixel, of densities per level; NaN if not known.
 
-    Known up to `LARGEST_DIM` dimensions, and where log Z and all but few of the densities can be trusted.
+    Known up to `LARGEST_DIM` dimensions, of fits of the potential itself, and where log Z and all but few of the
+    densities can be trusted.
     """
     if fit.dim > LARGEST_DIM:
         return np.nan
-    from conjugate_moments.fits.images import points_of
-
     try:
-        found = fit.log_prob(points_of(real, fit.pixels, key=key))
+        found = fit.log_prob(fit.points(real, key=key))
     except RuntimeError as error:
         print(error)
         return np.nan

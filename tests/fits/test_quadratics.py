@@ -1,0 +1,107 @@
+"""Fits of images by the conjugate of the potential."""
+
+import jax
+import numpy as np
+import pytest
+
+from conjugate_moments import Pixels, load
+from conjugate_moments.fits import _training
+from conjugate_moments.fits.quadratics import QuadraticsFit, fit_quadratics
+from conjugate_moments.settings import QuadraticsSettings
+
+KEY, SHAPE = jax.random.key(0), (2, 2, 1)
+PIXELS = Pixels(SHAPE, 16, 0.3)
+QUICK = QuadraticsSettings(steps=40, batch=64, components=4, rank=1, smoothing=0.02, moves=2, noise=0.3)
+# Two kinds of image, each with a brightness of its own.
+RNG = np.random.default_rng(0)
+KINDS = np.array([[3, 3, 12, 12], [12, 3, 3, 12]])
+TRAIN = np.clip(
+    np.rint(KINDS[RNG.integers(2, size=400)] + RNG.normal(size=(400, 1)) + RNG.normal(size=(400, 4))), 0, 16
+)
+TRAIN = TRAIN.astype(np.uint8).reshape(-1, *SHAPE)
+
+
+@pytest.fixture(scope="module")
+def fit():
+    return fit_quadratics(TRAIN, PIXELS, key=KEY, settings=QUICK)
+
+
+def test_the_two_maps_undo_each_other(fit):
+    y = np.asarray(PIXELS.points(TRAIN[:50], key=KEY))
+    x = fit.inverse_transport(y)
+    assert not np.any(np.isnan(x))
+    # The tolerance is 1e-3 standard deviations of each pixel.
+    assert np.abs(fit.transport(x) - y).max() < 2e-3 * np.sqrt(fit.cov.max())
+
+
+def test_every_draw_is_an_image_near_one_of_the_kinds(fit):
+    x, status = fit.draw(300, key=KEY)
+    assert status.method == "mala"
+    images = fit.images(fit.transport(x)).reshape(-1, 4)
+    distance = np.linalg.norm(images[:, None] - KINDS, axis=2)
+    # Deviations are 1.6 in all: few draws lie between the kinds, which are 12.7 apart; both are drawn.
+    assert np.mean(distance.min(axis=1) < 5) > 0.9
+    assert 0.35 < np.mean(distance.argmin(axis=1)) < 0.65
+
+
+def test_saved_and_loaded_it_is_the_same(fit, tmp_path):
+    fit.save(tmp_path / "fit.npz")
+    again = load(tmp_path / "fit.npz")
+    assert isinstance(again, QuadraticsFit)
+    x = np.asarray(fit.anchors[:20])
+    np.testing.assert_array_equal(again.transport(x), fit.transport(x))
+    assert again.pixels == PIXELS
+
+
+def test_resumed_it_is_that_of_an_uninterrupted_fit(fit, tmp_path, monkeypatch):
+    path, write = tmp_path / "checkpoint.npz", _training._write
+
+    def interrupted(*arguments):
+        write(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_training, "_write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit_quadratics(TRAIN, PIXELS, key=KEY, settings=QUICK, checkpoint=path)
+    monkeypatch.setattr(_training, "_write", write)
+    assert path.exists()
+    again = fit_quadratics(TRAIN, PIXELS, key=KEY, settings=QUICK, checkpoint=path)
+    for one, other in zip(jax.tree.leaves(fit.network), jax.tree.leaves(again.network), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_monge_draws_its_source_exactly():
+    fit = fit_quadratics(TRAIN, PIXELS, key=KEY, settings=QUICK, method="monge")
+    x, status = fit.draw(4000, key=KEY)
+    assert status.converged
+    assert np.all(np.abs((x - fit.mean).mean(axis=0)) < 5 * np.sqrt(fit.cov / 4000))
+    assert np.all(np.abs(x.var(axis=0) / fit.cov - 1) < 5 * np.sqrt(2 / 4000))
+
+
+def test_its_density_is_not_known(fit):
+    with pytest.raises(NotImplementedError, match="known by its conjugate only"):
+        fit.log_prob(np.asarray(PIXELS.points(TRAIN[:5], key=KEY)))
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (TRAIN[:4], "images: found 4, allowed: more than components, 4"),
+        (TRAIN[:, :1], r"images: found shape \[400, 1, 2, 1\]"),
+        (TRAIN.astype(float), "images: found float64, allowed: integers"),
+    ],
+)
+def test_bad_images_are_refused(images, message):
+    with pytest.raises(ValueError, match=message):
+        fit_quadratics(images, PIXELS, key=KEY, settings=QUICK)
+
+
+def test_unknown_method_is_refused():
+    with pytest.raises(ValueError, match="method: found 'moment'"):
+        fit_quadratics(TRAIN, PIXELS, key=KEY, settings=QUICK, method="moment")
+
+
+@pytest.mark.parametrize("name", ["steps", "components", "rank", "smoothing", "noise"])
+def test_settings_out_of_range_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name}: found 0"):
+        QuadraticsSettings(**{name: 0})
