@@ -44,24 +44,28 @@ class RelativeConjugate:
     Args:
       solver: its tolerance has no unit any more.
       unit: of each coordinate of the source, `[d]`.
+      inverse: model of the diagonal of (∇²w)⁻¹, `[d]`; None for that of the conjugate closed form of a Gaussian.
     """
 
     solver: Conjugate
     unit: tuple[float, ...]
+    inverse: tuple[float, ...] | None = None
 
     @classmethod
-    def of_spread(cls, solver: Conjugate, spread: ArrayLike) -> RelativeConjugate:
+    def of_spread(cls, solver: Conjugate, spread: ArrayLike, inverse: ArrayLike | None = None) -> RelativeConjugate:
         """Units are the powers of two nearest to the source's standard deviations `spread`, `[d]`."""
-        return cls(solver, tuple(2.0 ** np.rint(np.log2(np.asarray(spread, dtype=np.float64)))))
+        unit = tuple(2.0 ** np.rint(np.log2(np.asarray(spread, dtype=np.float64))))
+        return cls(solver, unit, None if inverse is None else tuple(np.asarray(inverse, dtype=np.float64).tolist()))
 
     def solve(self, potential: Potential, targets: ArrayLike, start: ArrayLike) -> ConjugateSolution:
         """As `Conjugate.solve`; residuals are in the units."""
-        if all(unit == 1 for unit in self.unit):
+        if self.inverse is None and all(unit == 1 for unit in self.unit):
             return self.solver.solve(potential, targets, start)
         targets, start = check_points(potential, targets, "targets"), check_points(potential, start, "start")
         unit, solver = jnp.asarray(self.unit, targets.dtype), self.solver
         if isinstance(solver, LBFGS) and solver.preconditioner is None:
             # S in the place of (∇²w)⁻¹, and its diagonal in the place of S, is what the closed form of a Gaussian has.
-            solver = replace(solver, preconditioner=unit**4)
+            inverse = unit**2 if self.inverse is None else jnp.asarray(self.inverse, targets.dtype)
+            solver = replace(solver, preconditioner=unit**2 * inverse)
         found = solver.solve(_Stretched(potential, unit), targets / unit, start * unit)
         return replace(found, point=found.point / unit)

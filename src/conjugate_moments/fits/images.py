@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,9 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from conjugate_moments import _cosine
-from conjugate_moments.fits._steps import Carry, optimiser, solver_for, started
+from conjugate_moments.conjugates.relative import RelativeConjugate
+from conjugate_moments.conjugates.selection import conjugate_solver
+from conjugate_moments.fits._steps import Carry, optimiser, started
 from conjugate_moments.fits._training import train
 from conjugate_moments.fits.result import ANCHORS, ConjugateFit, FitResult, GibbsStatus, MongeFit
 from conjugate_moments.fits.samples import CmfgenStep, Given, MongeStep, check_source, single
@@ -75,6 +78,13 @@ class OfImages(FitResult):
         shape = _pixels(arrays).shape
         ones = np.ones(np.prod(shape))
         return _network(settings, shape, 0 * ones, ones, curvature=ones, slope_mean=ones, key=jax.random.key(0))
+
+    @cached_property
+    def solver(self) -> RelativeConjugate:
+        """Of the conjugate, with the tolerance of the training."""
+        assert isinstance(self.network, ImageNetwork)
+        assert isinstance(self.settings, ImageSettings)
+        return _solver(self.network, self.settings)
 
     def images(self, points: ArrayLike) -> NDArray[np.uint8]:
         """The images uint8 `[n, h, w, c]` of points `[n, d]`.
@@ -261,12 +271,21 @@ def _start(
     start = jax.random.fold_in(key, 0)
     shape = rows.pixels.shape
     network = _network(settings, shape, mean, variance, curvature=curvature, slope_mean=source_mean, key=start)
-    solver = solver_for(network, settings)
+    solver = _solver(network, settings)
     if method == "cmfgen":
         batch = rows.draw(settings.batch, jax.random.fold_in(start, 3))
         return started(network, settings, batch), CmfgenStep(settings, solver), given
     state = optimiser(settings).init(network)  # pyright: ignore[reportArgumentType]
     return Carry(network, state, None, None), MongeStep(settings, solver), given
+
+
+def _solver(network: ImageNetwork, settings: ImageSettings) -> RelativeConjugate:
+    """Of the conjugate, with the diagonal that the closed form of either method has for (∇²w)⁻¹."""
+    solver, frame = (
+        conjugate_solver(network.dim, tolerance=settings.tolerance, max_steps=settings.conjugate_steps),
+        network.frame,
+    )
+    return RelativeConjugate.of_spread(solver, frame.spread, inverse=frame.scale / frame.spread)
 
 
 def fingerprint(

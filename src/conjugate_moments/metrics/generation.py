@@ -16,7 +16,7 @@ from conjugate_moments.metrics.records import Score, over_seeds, refuse
 if TYPE_CHECKING:
     import jax
 
-    from conjugate_moments.fits.images import ImageFit, ImageMongeFit
+    from conjugate_moments.fits.images import OfImages
 
 Levels = NDArray[np.uint8]
 
@@ -51,7 +51,7 @@ class GeneratedImages:
         return float(1 - self.known.mean())
 
 
-def generate_images(fit: ImageFit | ImageMongeFit, n: int, *, key: jax.Array) -> GeneratedImages:
+def generate_images(fit: OfImages, n: int, *, key: jax.Array) -> GeneratedImages:
     """`n` draws of a fit."""
     source, status = fit.draw(n, key=key)
     points = fit.transport(source)
@@ -92,7 +92,7 @@ def image_scores(
     return {**found, **counted}
 
 
-def held_out_nats(fit: ImageFit | ImageMongeFit, real: Levels, *, key: jax.Array) -> float:
+def held_out_nats(fit: OfImages, real: Levels, *, key: jax.Array) -> float:
     """Mean log-density of dequantised held-out images, in nats per pixel, of densities per level; NaN if not known.
 
     Known up to `LARGEST_DIM` dimensions, of fits of the potential itself, and where log Z and all but few of the
