@@ -12,13 +12,21 @@ if TYPE_CHECKING:
     from conjugate_moments.fits.gaussian import GaussianFactorization, fit_gaussian
     from conjugate_moments.fits.images import ImageFit, fit_images
     from conjugate_moments.fits.product import ProductFactorization, fit_product
+    from conjugate_moments.fits.quadratics import QuadraticsFit, fit_quadratics
     from conjugate_moments.fits.result import FitResult, load
     from conjugate_moments.fits.samples import fit_samples
     from conjugate_moments.fits.univariate import UnivariateFactorization, fit_univariate, load_univariate
+    from conjugate_moments.fits.variational import fit_variational
     from conjugate_moments.fits.w2dual import fit_w2dual
     from conjugate_moments.measures.images import Pixels, image_set
     from conjugate_moments.measures.univariate import Mixture, PowerLaw, UnivariateLaw
-    from conjugate_moments.settings import DensitySettings, ImageSettings, PeerSettings, TrainingSettings
+    from conjugate_moments.settings import (
+        DensitySettings,
+        ImageSettings,
+        PeerSettings,
+        QuadraticsSettings,
+        TrainingSettings,
+    )
 
 __version__ = "0.1.0"
 
@@ -35,6 +43,8 @@ __all__ = [
     "Pixels",
     "PowerLaw",
     "ProductFactorization",
+    "QuadraticsFit",
+    "QuadraticsSettings",
     "TrainingSettings",
     "UnivariateFactorization",
     "UnivariateLaw",
@@ -42,8 +52,10 @@ __all__ = [
     "fit_gaussian",
     "fit_images",
     "fit_product",
+    "fit_quadratics",
     "fit_samples",
     "fit_univariate",
+    "fit_variational",
     "fit_w2dual",
     "image_set",
     "load",
@@ -56,13 +68,15 @@ _MODULES = {
     "fits.gaussian": ("GaussianFactorization", "fit_gaussian"),
     "fits.images": ("ImageFit", "fit_images"),
     "fits.product": ("ProductFactorization", "fit_product"),
+    "fits.quadratics": ("QuadraticsFit", "fit_quadratics"),
     "fits.result": ("FitResult", "load"),
     "fits.samples": ("fit_samples",),
     "fits.univariate": ("UnivariateFactorization", "fit_univariate", "load_univariate"),
+    "fits.variational": ("fit_variational",),
     "fits.w2dual": ("fit_w2dual",),
     "measures.images": ("Pixels", "image_set"),
     "measures.univariate": ("Mixture", "PowerLaw", "UnivariateLaw"),
-    "settings": ("DensitySettings", "ImageSettings", "PeerSettings", "TrainingSettings"),
+    "settings": ("DensitySettings", "ImageSettings", "PeerSettings", "QuadraticsSettings", "TrainingSettings"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
