@@ -21,13 +21,14 @@ import numpy as np
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from conjugate_moments import _cosine
+from conjugate_moments import _cosine, _random
 from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.conjugates.selection import conjugate_solver
 from conjugate_moments.fits._steps import Carry, optimiser, started
 from conjugate_moments.fits._training import train
 from conjugate_moments.fits.result import ANCHORS, ConjugateFit, FitResult, GibbsStatus, MongeFit
 from conjugate_moments.fits.samples import CmfgenStep, Given, MongeStep, check_source, single
+from conjugate_moments.inference.density import LogNormaliser
 from conjugate_moments.measures.images import Pixels
 from conjugate_moments.potentials.base import Potential
 from conjugate_moments.potentials.image_network import ImageNetwork
@@ -131,6 +132,13 @@ class ImageFit(OfImages, ConjugateFit):
     def draw(self, n: int, *, key: jax.Array) -> tuple[Array, GibbsStatus]:
         """`n` draws of P_w, `[n, d]`, with their status, by few chains: a gradient is dear, and they mix well."""
         return self._draw_gibbs(np.asarray(self._images[:CHAINS]), self.cov ** (1 / 6), n, key=key)
+
+    def _normaliser(self) -> LogNormaliser:
+        # Images may be fewer than its chains need to start from: the closed form's source is about as good.
+        missing = max(0, 2 * self.dim - len(self.anchors))
+        noise = _random.normal(_random.key_for(0, "starts"), (missing, self.dim))
+        more = self.mean / (1 + self.cov ** (1 / 3)) + self.cov ** (1 / 6) * noise
+        return self._log_integral(np.concatenate([np.asarray(self._images), more.astype(np.float32)]))
 
 
 @dataclass(frozen=True, eq=False)
