@@ -154,7 +154,10 @@ class QuadraticsFit(_OfPixels, FitResult):
     def draw(self, n: int, *, key: jax.Array) -> tuple[Array, GibbsStatus]:
         """`n` draws of P_w, `[n, d]`, with their status."""
         target, frame = ConjugateTarget(self.network, self.solver), self._frame
-        drawn = sample(target, n, key=key, start=self._anchors[:CHAINS], warmup=WARMUP, thin=THIN, root=frame.scale)
+        # Chains start where the conjugate is solved without a guess, which it is not everywhere.
+        first = self._anchors[: 4 * CHAINS]
+        start = first[jnp.isfinite(target.from_guess(first, first)[0])][:CHAINS]
+        drawn = sample(target, n, key=key, start=start, warmup=WARMUP, thin=THIN, root=frame.scale)
         found = drawn.diagnostics
         numbers = float(found.acceptance), float(jnp.max(found.r_hat)), float(jnp.min(found.ess)), int(found.draws)
         return np.asarray(drawn.points), GibbsStatus("mala", bool(found.converged), *numbers)
