@@ -35,7 +35,7 @@ from conjugate_moments.inference.density import LogDet, LogNormaliser
 from conjugate_moments.measures.images import Pixels
 from conjugate_moments.potentials.base import Potential, gradients
 from conjugate_moments.potentials.quadratic_maxima import QuadraticFrame, QuadraticMaxima
-from conjugate_moments.samplers.mala import initial_state, sample
+from conjugate_moments.samplers.mala import DRAWS_PER_CHAIN, initial_state, run, warm_up
 from conjugate_moments.settings import QuadraticsSettings
 
 Array = NDArray[np.floating]
@@ -154,13 +154,16 @@ class QuadraticsFit(_OfPixels, FitResult):
     def draw(self, n: int, *, key: jax.Array) -> tuple[Array, GibbsStatus]:
         """`n` draws of P_w, `[n, d]`, with their status."""
         target, frame = ConjugateTarget(self.network, self.solver), self._frame
-        # Chains start where the conjugate is solved without a guess, which it is not everywhere.
-        first = self._anchors[: 4 * CHAINS]
-        start = first[jnp.isfinite(target.from_guess(first, first)[0])][:CHAINS]
-        drawn = sample(target, n, key=key, start=start, warmup=WARMUP, thin=THIN, root=frame.scale)
+        # Without a guess the conjugate may not be solved where a chain starts; its first solved proposal is then taken.
+        state = initial_state(target, self._anchors[:CHAINS], step=0.1)
+        key_warmup, key_run = jax.random.split(key)
+        state = warm_up(target, state, WARMUP, key=key_warmup, root=frame.scale)
+        moves = THIN * max(-(-n // len(state.position)), DRAWS_PER_CHAIN)
+        drawn = run(target, state, moves, key=key_run, thin=THIN, root=frame.scale)
         found = drawn.diagnostics
         numbers = float(found.acceptance), float(jnp.max(found.r_hat)), float(jnp.min(found.ess)), int(found.draws)
-        return np.asarray(drawn.points), GibbsStatus("mala", bool(found.converged), *numbers)
+        points = np.asarray(drawn.draws).reshape(-1, self.dim)[-n:]
+        return points, GibbsStatus("mala", bool(found.converged), *numbers)
 
     def transport(self, x: ArrayLike) -> Array:
         """∇w* = ∇φ at points `[n, d]`."""
