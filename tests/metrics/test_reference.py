@@ -1,5 +1,7 @@
 """Recorded tables: what counts as a difference."""
 
+from pathlib import Path
+
 import pytest
 
 from conjugate_moments.metrics.reference import differences, main
@@ -46,3 +48,10 @@ def test_differences_are_named(compare, row, message):
 def test_missing_table_is_a_difference(compare, tmp_path, capsys):
     assert main(str(tmp_path / "nowhere"), str(tmp_path / "reference")) == 1
     assert "no table" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "results/reference").glob("*.csv")), ids=lambda path: path.stem
+)
+def test_recorded_tables_can_be_compared(path):
+    assert differences(path, path) == []

@@ -84,7 +84,10 @@ def plot_strips(strips: Sequence[Strip], *, levels: int, heads: Sequence[str] = 
     with styled():
         page_height = tile * height / width * sum(rows) + 0.12 * len(rows) + (0.45 if heads else 0.15)
         figure = new_figure(PAGE, page_height)
-        axes = figure.subplots(len(strips), 1, squeeze=False, height_ratios=rows)[:, 0]
+        # Heights in pixels of the images, so that all strips have one width.
+        figure.set_layout_engine("compressed")
+        heights = [count * (height + LINE) - LINE for count in rows]
+        axes = figure.subplots(len(strips), 1, squeeze=False, height_ratios=heights)[:, 0]
         for axis, strip in zip(axes, strips, strict=True):
             axis.imshow(_mosaic(strip.images, levels), interpolation="nearest")
             axis.set_xticks([])

@@ -289,10 +289,8 @@ def _start(
 
 def _solver(network: ImageNetwork, settings: ImageSettings) -> RelativeConjugate:
     """Of the conjugate, with the diagonal that the closed form of either method has for (∇²w)⁻¹."""
-    solver, frame = (
-        conjugate_solver(network.dim, tolerance=settings.tolerance, max_steps=settings.conjugate_steps),
-        network.frame,
-    )
+    solver = conjugate_solver(network.dim, tolerance=settings.tolerance, max_steps=settings.conjugate_steps)
+    frame = network.frame
     return RelativeConjugate.of_spread(solver, frame.spread, inverse=frame.scale / frame.spread)
 
 

@@ -108,10 +108,8 @@ class _OfPixels(OfImages):
         dim, components = len(arrays["mean"]), settings.components
         one = jnp.ones(())
         frame = QuadraticFrame(*(jnp.ones(dim) for _ in range(4)), distance=one, smoothing=one)
-        slopes = jnp.zeros((components, dim))
-        return QuadraticMaxima(
-            frame, slopes, one * jnp.zeros(components), jnp.zeros((components, settings.rank, dim)), slopes
-        )
+        slopes, shapes = jnp.zeros((components, dim)), jnp.zeros((components, settings.rank, dim))
+        return QuadraticMaxima(frame, slopes, jnp.zeros(components), shapes, log_curvature=slopes)
 
     @cached_property
     def solver(self) -> RelativeConjugate:
@@ -131,7 +129,7 @@ class _OfPixels(OfImages):
 
 @dataclass(frozen=True, eq=False)
 class QuadraticsFit(_OfPixels, FitResult):
-    """ρ = ∇w*♯P_w for images, where w is the conjugate of `network`.
+    """ρ = ∇w*♯P_w for images, where w is the conjugate of `network`; its log-density is not computed.
 
     Args:
       pixels: how images become points.
@@ -163,7 +161,9 @@ class QuadraticsFit(_OfPixels, FitResult):
         found = drawn.diagnostics
         numbers = float(found.acceptance), float(jnp.max(found.r_hat)), float(jnp.min(found.ess)), int(found.draws)
         points = np.asarray(drawn.draws).reshape(-1, self.dim)[-n:]
-        return points, GibbsStatus("mala", bool(found.converged), *numbers)
+        # A chain that was never solved anywhere has not left its start.
+        solved = bool(jnp.all(jnp.isfinite(drawn.state.value)))
+        return points, GibbsStatus("mala", bool(found.converged) and solved, *numbers)
 
     def transport(self, x: ArrayLike) -> Array:
         """∇w* = ∇φ at points `[n, d]`."""

@@ -33,7 +33,7 @@ from conjugate_moments.samplers.diagnostics import FEWEST_DRAWS, split_r_hat
 Observe = Callable[[Array], Array]
 
 FEWEST_CHAINS = 4  # for each image: what R̂ compares
-LEAPS = 40  # leapfrog steps of a trajectory: on digits 20 of them mixed worse at the same number of gradients
+LEAPS = 40  # leapfrog steps of a trajectory: on digits 20 mixed worse, with fewer gradients and less jitter
 FIRST_STEP = 0.1  # in the frame of the root; adapted in the warm-up
 TARGET_ACCEPTANCE = 0.65  # optimal for trajectories as d grows (Beskos et al. 2013)
 JITTER = 0.5  # relative, of each trajectory's step size: in the right frame all periods are one, and may be met exactly

@@ -32,6 +32,8 @@ class QuadraticFrame:
     distance: Array
     smoothing: Array
 
+    # With these units one learning rate suits all leaves. Chosen on digits, where the distance was 14 in the unit of t:
+    # steps of a slope, an offset and a shape in the ratio 1 to 5 to 1/4, of which no other was tried.
     @property
     def slope(self) -> Array:
         """Unit of the slopes."""
