@@ -6,6 +6,11 @@ from collections.abc import Iterator
 import pytest
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes and arrays by their argument: contents are unreadable, and workers must collect the same names."""
+    return argname if isinstance(val, bytes) or (hasattr(val, "dtype") and hasattr(val, "shape")) else None
+
+
 @pytest.fixture(scope="module", autouse=True)
 def compiled_programs_are_dropped() -> Iterator[None]:
     """Drop what a module compiled.
