@@ -18,10 +18,10 @@ reproduce: .venv/.locked-$(DEVICE) .venv/.editable ## every table, figure and th
 	$(call run_chain,results,)
 
 paper: .venv/.locked-$(DEVICE) .venv/.editable ## the same at full scale from config/paper.yaml (with a GPU: DEVICE=cuda12)
-	$(call run_chain,results/paper,--configfile config/paper.yaml --replace-workflow-config$(if $(filter cpu,$(DEVICE)),, --resources gpu=1))
+	$(call run_chain,results/paper,--configfile config/paper.yaml$(if $(filter cpu,$(DEVICE)),, --resources gpu=1))
 
 smoke: .venv/.locked-$(DEVICE) .venv/.editable ## the same at the smallest scale from config/smoke.yaml, to see that the chain runs
-	$(call run_chain,results/smoke,--configfile config/smoke.yaml --replace-workflow-config)
+	$(call run_chain,results/smoke,--configfile config/smoke.yaml)
 
 verify: reproduce ## the tables of results/ against those recorded in results/reference
 	$(BIN)/python -m conjugate_moments.metrics.reference results/tables results/reference

@@ -3,7 +3,10 @@ from snakemake.utils import min_version
 min_version("9.9")
 
 
-configfile: "config/config.yaml"
+# Beside a file that is given, not even read: Snakemake would merge the two, in the jobs of a cluster whatever it is told.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
 
 
 report: "workflow/report/workflow.rst"

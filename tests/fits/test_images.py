@@ -9,7 +9,7 @@ import pytest
 
 from conjugate_moments import ImageFit, ImageSettings, Pixels, fit_images, load
 from conjugate_moments._matrices import log_det, symmetric_power, times
-from conjugate_moments.fits import _training
+from conjugate_moments.fits import _rows, _training
 from conjugate_moments.fits import images as module
 from conjugate_moments.fits.images import ImageMongeFit, ImageRows, points_of, source_of
 from conjugate_moments.fits.result import MongeFit
@@ -109,6 +109,18 @@ def test_interrupted_fit_resumes_bit_for_bit(fits, name, tmp_path, monkeypatch):
     resumed.save(tmp_path / "resumed.npz")
     fits[name].save(tmp_path / "whole.npz")
     assert (tmp_path / "resumed.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["cmfgen", "monge"])
+def test_images_on_disk_give_the_fit_of_memory_bit_for_bit(fits, name, tmp_path, monkeypatch):
+    """Stretches are of 3 steps, and blocks of 2."""
+    monkeypatch.setattr(_rows, "BLOCK", 2 * QUICK.batch * 16)
+    np.save(tmp_path / "images.npy", TRAIN)
+    on_disk, before = np.load(tmp_path / "images.npy", mmap_mode="r"), _training._advance._cache_size()
+    fit_images(on_disk, PIXELS, key=KEY, settings=QUICK, method=name).save(tmp_path / "disk.npz")
+    fits[name].save(tmp_path / "memory.npz")
+    assert (tmp_path / "disk.npz").read_bytes() == (tmp_path / "memory.npz").read_bytes()
+    assert _training._advance._cache_size() == before + 1
 
 
 def test_everything_that_determines_a_fit_is_in_its_fingerprint():

@@ -28,7 +28,7 @@ def maximum(components, smoothing=0.1):
     )
     slopes, offsets = jax.random.normal(keys[0], (components, DIM)), jax.random.normal(keys[1], (components,))
     shapes, log_curvature = jax.random.normal(keys[2], (components, 2, DIM)), jax.random.normal(keys[3], slopes.shape)
-    return QuadraticMaxima(frame, 10 * slopes, offsets, 5 * shapes, log_curvature / 2)
+    return QuadraticMaxima(frame, 10 * slopes, offsets, 5 * shapes, log_curvature / (2 * frame.curvature))
 
 
 POINTS = jax.random.normal(jax.random.key(1), (20, DIM))
@@ -47,7 +47,7 @@ def test_derivatives_are_those_of_the_value():
 
 def test_the_hessian_is_at_least_the_least_curvature():
     network = maximum(5, smoothing=0.01)
-    least = jnp.min(jnp.exp(network.log_curvature) / network.frame.scale**2)
+    least = jnp.min(jnp.exp(network.frame.curvature * network.log_curvature) / network.frame.scale**2)
     assert np.linalg.eigvalsh(hessians(network, POINTS)).min() >= 0.99 * float(least)
 
 
@@ -59,7 +59,7 @@ def test_where_one_quadratic_is_largest_the_map_is_that_of_its_gaussian():
     k = int(jnp.argmax(s))
     assert float(jnp.sort(s)[-1] - jnp.sort(s)[-2]) > 1
     L = frame.shape * network.shapes[k]
-    matrix = jnp.diag(jnp.exp(network.log_curvature[k])) + L.T @ L
+    matrix = jnp.diag(jnp.exp(network.frame.curvature * network.log_curvature[k])) + L.T @ L
     expected = frame.image + (matrix @ t[0] + frame.slope * network.slopes[k]) / frame.scale
     np.testing.assert_allclose(network.gradient(far[0]), expected, rtol=1e-4)
 

@@ -12,12 +12,15 @@ SCRIPTS = ROOT / "workflow" / "scripts"
 # compete with the other jobs.
 sys.path.insert(0, str(SOURCE))
 os.environ.update(PYTHONPATH=os.pathsep.join([str(SOURCE), *filter(None, [os.getenv("PYTHONPATH")])]))
+# A job that a cluster gave no GPU finds none where the others are asked for theirs.
+ON_CPU = workflow.remote_exec and not os.getenv("CUDA_VISIBLE_DEVICES")
+PLATFORMS = "cpu" if ON_CPU else os.getenv("JAX_PLATFORMS", "cpu")
 os.environ.update(
     NPROC="1",  # of the threads of XLA
     OMP_NUM_THREADS="1",
     OPENBLAS_NUM_THREADS="1",
     MKL_NUM_THREADS="1",
-    JAX_PLATFORMS=os.getenv("JAX_PLATFORMS", "cpu"),
+    JAX_PLATFORMS=PLATFORMS,
     # Every job that draws would compile the same generator anew.
     JAX_COMPILATION_CACHE_DIR=str(Path(".snakemake/jax").resolve()),
     JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",

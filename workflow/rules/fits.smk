@@ -132,7 +132,7 @@ rule fit_learned:
     resources:
         mem_mb=3000,
         runtime=720,
-        gpu=1,
+        gpu=int(PLATFORMS != "cpu"),
     params:
         training=training,
         checkpoint=out("checkpoints/{learned}/{method}/seed{seed}.npz"),
@@ -158,7 +158,7 @@ rule fit_density:
     resources:
         mem_mb=3000,
         runtime=720,
-        gpu=1,
+        gpu=int(PLATFORMS != "cpu"),
     params:
         law=lambda wildcards: ENERGIES[wildcards.energy][:2],
         training=lambda wildcards: ENERGIES[wildcards.energy][2].training,
@@ -210,7 +210,7 @@ rule fit_images:
     resources:
         mem_mb=3000,
         runtime=720,
-        gpu=1,
+        gpu=int(PLATFORMS != "cpu"),
     params:
         training=image_training,
         checkpoint=out("checkpoints/images/{images}/{trained}/seed{repeat}.npz"),

@@ -145,13 +145,14 @@ def _run(solver: Conjugate, potential: Potential, rows: Rows) -> Rows:
 def on_active(function: Callable[..., Any], active: Array, *arrays: Array) -> Any:
     """`function` of the rows of `arrays` `[n, ...]` where `active` `[n]`; elsewhere zeros, or numbers without meaning.
 
-    Computed for as few rows as hold the active ones among n, n/2, n/4, …: a batch does not wait at full cost for its
-    slowest rows. Each of these sizes is compiled once.
+    Computed for as few rows as hold the active ones among n, n/4, n/16, …: a batch does not wait at full cost for its
+    slowest rows. Each of these sizes is compiled once, where halves would take 1.6 times as long to compile and save a
+    tenth of the time to run (Newton in d = 2, L-BFGS in d = 16, 1,024 rows).
     """
     n = len(active)
     sizes = [n]
-    while sizes[-1] // 2 >= SMALLEST_BUCKET:
-        sizes.append(sizes[-1] // 2)
+    while sizes[-1] // 4 >= SMALLEST_BUCKET:
+        sizes.append(sizes[-1] // 4)
     place = jnp.where(active, jnp.cumsum(active) - 1, n)
     order = jnp.zeros(n, int).at[place].set(jnp.arange(n), mode="drop")
 

@@ -33,20 +33,19 @@ class Newton(Conjugate):
 
     def _step(self, potential: Potential, rows: Rows) -> Rows:
         active, damping = self._active(rows), rows.memory
-        move = on_active(partial(_damped_move, potential), active, rows.point, rows.slope, damping)
+        move = on_active(partial(self._move, potential), active, rows.point, rows.slope, damping)
         moved, length = line_search(potential, rows, move, active)
         lowered = jnp.where(damping <= FIRST_DAMPING, 0, damping / FACTOR)
         raised = jnp.maximum(FIRST_DAMPING, damping * FACTOR)
         damping = jnp.where(length < SHORT, raised, jnp.where(length > FULL, lowered, damping))
         return replace(moved, memory=damping.astype(rows.memory.dtype))
 
-
-def _damped_move(potential: Potential, points: Array, slopes: Array, damping: Array) -> Array:
-    """−(∇²w + damping · mean eigenvalue · I)⁻¹ slope for each row, `[n, d]`."""
-    matrices = hessians(potential, points)
-    shift = damping * jnp.trace(matrices, axis1=1, axis2=2) / potential.dim
-    matrices += shift[:, None, None] * jnp.eye(potential.dim, dtype=matrices.dtype)
-    return -solve_positive(matrices, slopes)
+    def _move(self, potential: Potential, points: Array, slopes: Array, damping: Array) -> Array:
+        """−(∇²w + damping · mean eigenvalue · I)⁻¹ slope for each row, `[n, d]`."""
+        matrices = hessians(potential, points)
+        shift = damping * jnp.trace(matrices, axis1=1, axis2=2) / potential.dim
+        matrices += shift[:, None, None] * jnp.eye(potential.dim, dtype=matrices.dtype)
+        return -solve_positive(matrices, slopes)
 
 
 def solve_positive(matrices: Array, vectors: Array) -> Array:

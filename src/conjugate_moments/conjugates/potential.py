@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from conjugate_moments.conjugates.relative import RelativeConjugate
-from conjugate_moments.potentials.base import Potential
+from conjugate_moments.conjugates.continuation import Continuation
+from conjugate_moments.potentials.quadratic_maxima import QuadraticMaxima
 
 
 @jax.tree_util.register_dataclass
@@ -19,11 +19,11 @@ class ConjugateTarget:
 
     Args:
       potential: φ.
-      solver: of its conjugate; static.
+      solver: of its conjugate; proposals of a chain are far from where it stands. Static.
     """
 
-    potential: Potential
-    solver: RelativeConjugate = field(metadata={"static": True})
+    potential: QuadraticMaxima
+    solver: Continuation = field(metadata={"static": True})
 
     def value(self, x: Array) -> Array:
         """w at one point `[d]`, solved from x itself."""

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from conjugate_moments.conjugates.base import Conjugate, ConjugateSolution
 from conjugate_moments.conjugates.lbfgs import LBFGS
-from conjugate_moments.potentials.base import Potential, check_points
+from conjugate_moments.potentials.base import LowRankPotential, Potential, check_points
 
 
 @jax.tree_util.register_dataclass
@@ -32,6 +32,21 @@ class _Stretched(Potential):
 
     def hessian(self, x: Array) -> Array:
         return self.potential.hessian(x / self.unit) / self.unit[:, None] / self.unit
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class _StretchedLowRank(_Stretched, LowRankPotential):
+    """The same for a Hessian of a diagonal and rows."""
+
+    def value_and_gradient(self, x: Array) -> tuple[Array, Array]:
+        value, gradient = self.potential.value_and_gradient(x / self.unit)
+        return value, gradient / self.unit
+
+    def low_rank_hessian(self, x: Array) -> tuple[Array, Array]:
+        assert isinstance(self.potential, LowRankPotential)
+        diagonal, rows = self.potential.low_rank_hessian(x / self.unit)
+        return diagonal / self.unit**2, rows / self.unit
 
 
 @dataclass(frozen=True)
@@ -67,5 +82,6 @@ class RelativeConjugate:
             # S in the place of (∇²w)⁻¹, and its diagonal in the place of S, is what the closed form of a Gaussian has.
             inverse = unit**2 if self.inverse is None else jnp.asarray(self.inverse, targets.dtype)
             solver = replace(solver, preconditioner=unit**2 * inverse)
-        found = solver.solve(_Stretched(potential, unit), targets / unit, start * unit)
+        kind = _StretchedLowRank if isinstance(potential, LowRankPotential) else _Stretched
+        found = solver.solve(kind(potential, unit), targets / unit, start * unit)
         return replace(found, point=found.point / unit)

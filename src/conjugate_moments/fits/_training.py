@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from conjugate_moments._files import write_arrays
+from conjugate_moments.fits._devices import beside, placed_as
+from conjugate_moments.fits._rows import blocks, of_step
 
 CHUNKS = 20  # stretches between two checkpoints; nothing leaves the device within one
 FEWEST_ACCEPTED = 0.02  # mean acceptance over a stretch below which chains stand still
 MOST_UNCONVERGED = 0.5  # mean share over a stretch beyond which there is nothing left to learn from
+# What numpy raises for a checkpoint that is empty, cut off, changed, another archive, or no archive.
+UNREADABLE = (EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError, BadZipFile, zlib.error)
 
 Carry = TypeVar("Carry")
 Step = Callable[[Carry, Any, jax.Array], tuple[Carry, dict[str, jax.Array]]]
@@ -53,7 +59,7 @@ def train(
     Args:
       step: from carry, data and key to the next carry and scalars to be traced; pure.
       carry: where to start, a pytree of arrays.
-      data: passed to every step, a pytree of arrays.
+      data: passed to every step, a pytree of arrays; with a `Stream` in it, each step is given its part of that.
       steps: their number.
       key: of the whole run.
       name: shown beside the progress bar.
@@ -70,16 +76,20 @@ def train(
     """
     from tqdm import tqdm
 
-    shapes = jax.eval_shape(step, carry, data, key)[1]
-    trace = {scalar: jnp.zeros(steps, shape.dtype) for scalar, shape in shapes.items()}
+    stretch = -(-steps // CHUNKS)
+    _, _, some = next(blocks(data, 0, 1, stretch, key=key))
+    shapes = jax.eval_shape(partial(_run, step), carry, some, 0, key)[1]
+    trace = beside(carry, {scalar: jnp.zeros(steps, shape.dtype) for scalar, shape in shapes.items()})
     done = 0
     if checkpoint is not None and (found := _read(Path(checkpoint), (carry, trace), fingerprint)):
-        done, (carry, trace) = found
-    stretch = -(-steps // CHUNKS)
+        done, (carry, trace) = found[0], placed_as(found[1], (carry, trace))
     with tqdm(total=steps, initial=done, desc=name, disable=not progress, unit="step") as bar:
         while done < steps:
             until = min(steps, done + stretch)
-            carry, trace = _advance(step, carry, trace, data, done, until, key)
+            for first, last, given in blocks(data, done, until, stretch, key=key):
+                # Blocks are large: one is read while the steps of another run, and no more.
+                jax.block_until_ready(trace)
+                carry, trace = _advance(step, carry, trace, given, first, last, key)
             bar.update(until - done)
             # Copies: the loop gives the trace's memory away.
             seen = {scalar: np.array(values)[:until] for scalar, values in trace.items()}
@@ -124,6 +134,12 @@ def _is_finite(carry: Any) -> bool:
     return bool(_finite(leaves))
 
 
+def _run(
+    step: Step[Carry], carry: Carry, data: Any, i: int | jax.Array, key: jax.Array
+) -> tuple[Carry, dict[str, jax.Array]]:
+    return step(carry, of_step(data, i), jax.random.fold_in(key, i))
+
+
 @partial(jax.jit, static_argnums=0, donate_argnums=(1, 2))
 def _advance(
     step: Step[Carry],
@@ -136,7 +152,7 @@ def _advance(
 ) -> tuple[Carry, Mapping[str, jax.Array]]:
     def body(i: jax.Array, state: tuple[Carry, Mapping[str, jax.Array]]) -> tuple[Carry, Mapping[str, jax.Array]]:
         carry, trace = state
-        carry, scalars = step(carry, data, jax.random.fold_in(key, i))
+        carry, scalars = _run(step, carry, data, i, key)
         return carry, {name: values.at[i].set(scalars[name]) for name, values in trace.items()}
 
     # Bounds that are not static: one compilation for stretches of any length.
@@ -149,10 +165,23 @@ def _write(path: Path, done: int, state: Any, fingerprint: str) -> None:
 
 
 def _read(path: Path, state: Any, fingerprint: str) -> tuple[int, Any] | None:
+    """Steps done and the state after them; None without a checkpoint of this fit, which then starts from step 0."""
     if not path.exists():
         return None
-    with np.load(path, allow_pickle=False) as stored:
-        if str(stored["fingerprint"]) != fingerprint:
-            return None
-        leaves = [jnp.asarray(stored[f"leaf{i}"]) for i in range(len(jax.tree.leaves(state)))]
-        return int(stored["done"]), jax.tree.unflatten(jax.tree.structure(state), leaves)
+    like, structure = jax.tree.flatten(jax.eval_shape(lambda given: given, state))
+    try:
+        # Opened here: numpy leaves a file that it cannot read open.
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
+            if str(stored["fingerprint"]) != fingerprint:
+                return None
+            leaves = [stored[f"leaf{i}"] for i in range(len(like))]
+            done = int(stored["done"])
+    except UNREADABLE as error:
+        return _refused(path, f"a file that cannot be read ({error})")
+    if [(leaf.shape, leaf.dtype) for leaf in leaves] != [(leaf.shape, leaf.dtype) for leaf in like]:
+        return _refused(path, "arrays of another version of this fit")
+    return done, jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in leaves])
+
+
+def _refused(path: Path, found: str) -> None:
+    print(f"checkpoint: found {found} at {path}, allowed: a checkpoint of this fit; it starts from step 0", flush=True)

@@ -7,8 +7,6 @@ starts from, of the chains' proposals, and of the conjugate solver's model. Noth
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,8 +20,18 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from conjugate_moments import _cosine, _random
+from conjugate_moments.conjugates.continuation import Continuation
 from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.conjugates.selection import conjugate_solver
+from conjugate_moments.fits._devices import on_one_device, over_devices
+from conjugate_moments.fits._image_rows import (
+    ImageRows,
+    ImageStream,
+    check_images,
+    fingerprint,
+    image_rows,
+    points_of,
+)
 from conjugate_moments.fits._steps import Carry, optimiser, started
 from conjugate_moments.fits._training import train
 from conjugate_moments.fits.result import ANCHORS, ConjugateFit, FitResult, GibbsStatus, MongeFit
@@ -32,38 +40,13 @@ from conjugate_moments.inference.density import LogNormaliser
 from conjugate_moments.measures.images import Pixels
 from conjugate_moments.potentials.base import Potential
 from conjugate_moments.potentials.image_network import ImageNetwork
-from conjugate_moments.settings import ImageSettings, QuadraticsSettings
+from conjugate_moments.settings import ImageSettings
 
 METHODS = ("cmfgen", "monge")
 CHAINS = 64  # of draws of P_w
 MOMENTS = 4096  # images whose moments start a fit, at most; their coefficients are held at once
 
 Array = NDArray[np.floating]
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True, eq=False)
-class ImageRows:
-    """Images as data of a fit: levels are stored, and become points with fresh noise whenever they are drawn.
-
-    Args:
-      images: uint8 `[n, h, w, c]`.
-      pixels: how they become points; static.
-    """
-
-    images: jax.Array
-    pixels: Pixels = field(metadata={"static": True})
-
-    def draw(self, size: int, key: jax.Array) -> jax.Array:
-        """Cosine coefficients of `size` images, with replacement, `[size, d]`."""
-        key_rows, key_noise = jax.random.split(key)
-        rows = jax.random.randint(key_rows, (size,), 0, len(self.images))
-        return points_of(self.images[rows], self.pixels, key=key_noise)
-
-
-def points_of(images: ArrayLike, pixels: Pixels, *, key: jax.Array) -> jax.Array:
-    """Cosine coefficients of dequantised images uint8 `[n, h, w, c]`: the points of R^d that a fit sees, `[n, d]`."""
-    return _cosine.coefficients(pixels.points(images, key=key), pixels.shape)
 
 
 class OfImages(FitResult):
@@ -81,7 +64,7 @@ class OfImages(FitResult):
         return _network(settings, shape, 0 * ones, ones, curvature=ones, slope_mean=ones, key=jax.random.key(0))
 
     @cached_property
-    def solver(self) -> RelativeConjugate:
+    def solver(self) -> RelativeConjugate | Continuation:
         """Of the conjugate, with the tolerance of the training."""
         assert isinstance(self.network, ImageNetwork)
         assert isinstance(self.settings, ImageSettings)
@@ -166,8 +149,13 @@ def fit_images(
 ) -> ImageFit | ImageMongeFit:
     """Fit a convex potential to images.
 
+    Batches are shared out among all devices that JAX sees, or as many as divide them equally. The fit is that of one
+    device but for rounding; a checkpoint may be resumed on another number of them.
+
     Args:
-      images: integers `[n, h, w, c]`, from 0 to the levels of `pixels`.
+      images: integers `[n, h, w, c]`, from 0 to the levels of `pixels`. A `numpy.memmap`, as `np.load(path,
+        mmap_mode="r")` gives it, stays on disk and is read a block of steps at a time; the fit is the same, bit for
+        bit.
       pixels: how they become points.
       key: of the whole fit.
       settings: of the training; None for the defaults.
@@ -184,13 +172,12 @@ def fit_images(
         raise ValueError(f"method: found {method!r}, allowed: {', '.join(map(repr, METHODS))}")
     settings = ImageSettings() if settings is None else settings
     stored = check_images(images, pixels)
+    rows = image_rows(stored, pixels, settings.batch)
     moments = np.asarray(points_of(stored[:MOMENTS], pixels, key=jax.random.fold_in(key, 2)))
     mean, variance = (np.asarray(moment(moments, axis=0, dtype=np.float64)) for moment in (np.mean, np.var))
-    carry, step, given = _start(method, ImageRows(jnp.asarray(stored), pixels), mean, variance, settings, key)
+    start = _start(method, rows, mean, variance, settings, key)
     carry, trace = train(
-        step,
-        carry,
-        given,
+        *over_devices(*start, settings.batch),
         settings.steps,
         key=jax.random.fold_in(key, 1),
         name=f"{method} of images",
@@ -198,6 +185,7 @@ def fit_images(
         checkpoint=checkpoint,
         fingerprint=fingerprint(stored, pixels, settings, method, key),
     )
+    carry = on_one_device(carry)
     if method == "cmfgen":
         check_source(carry, jnp.asarray(moments[: 4 * settings.batch]), trace)
     kind = ImageFit if method == "cmfgen" else ImageMongeFit
@@ -237,26 +225,6 @@ def source_of(fit: ImageFit | ImageMongeFit) -> Source:
     return Source(GaussianEnergy(single(fit.mean), single(fit.cov)), fit.cov ** (1 / 2), np.ones_like(fit.cov))
 
 
-def check_images(images: ArrayLike, pixels: Pixels) -> NDArray[np.uint8]:
-    """The images as uint8 `[n, h, w, c]`.
-
-    Raises:
-      ValueError: naming what is wrong with them.
-    """
-    array = np.asarray(images)
-    if array.ndim != 4 or array.shape[1:] != pixels.shape or len(array) < 2:
-        raise ValueError(f"images: found shape {list(array.shape)}, allowed: [n, {str(pixels.shape)[1:-1]}], n > 1")
-    if array.dtype.kind not in "iu":
-        raise ValueError(f"images: found {array.dtype}, allowed: integers")
-    if array.min() < 0 or array.max() > pixels.levels:
-        raise ValueError(f"images: found levels {array.min()} to {array.max()}, allowed: 0 to {pixels.levels}")
-    if not pixels.noise:
-        raise ValueError("pixels: found noise 0, allowed: above 0, as a law on whole levels has no density")
-    if array.min() == array.max():
-        raise ValueError(f"images: found the level {array.min()} in every pixel, allowed: images that differ")
-    return array.astype(np.uint8)
-
-
 def _network(
     settings: ImageSettings, shape: _cosine.Shape, mean: Array, variance: Array, *, key: jax.Array, **given: Array
 ) -> ImageNetwork:
@@ -266,8 +234,8 @@ def _network(
 
 
 def _start(
-    method: str, rows: ImageRows, mean: Array, variance: Array, settings: ImageSettings, key: jax.Array
-) -> tuple[Carry, Any, Given]:
+    method: str, rows: ImageRows | ImageStream, mean: Array, variance: Array, settings: ImageSettings, key: jax.Array
+) -> tuple[Any, Carry, Given]:
     if method == "cmfgen":
         source_variance, curvature = variance ** (1 / 3), variance ** (-1 / 3)
         source_mean = mean / (1 + source_variance)
@@ -282,9 +250,9 @@ def _start(
     solver = _solver(network, settings)
     if method == "cmfgen":
         batch = rows.draw(settings.batch, jax.random.fold_in(start, 3))
-        return started(network, settings, batch), CmfgenStep(settings, solver), given
+        return CmfgenStep(settings, solver), started(network, settings, batch), given
     state = optimiser(settings).init(network)  # pyright: ignore[reportArgumentType]
-    return Carry(network, state, None, None), MongeStep(settings, solver), given
+    return MongeStep(settings, solver), Carry(network, state, None, None), given
 
 
 def _solver(network: ImageNetwork, settings: ImageSettings) -> RelativeConjugate:
@@ -292,14 +260,3 @@ def _solver(network: ImageNetwork, settings: ImageSettings) -> RelativeConjugate
     solver = conjugate_solver(network.dim, tolerance=settings.tolerance, max_steps=settings.conjugate_steps)
     frame = network.frame
     return RelativeConjugate.of_spread(solver, frame.spread, inverse=frame.scale / frame.spread)
-
-
-def fingerprint(
-    images: NDArray[np.uint8], pixels: Pixels, settings: ImageSettings | QuadraticsSettings, method: str, key: jax.Array
-) -> str:
-    """Of everything that determines a fit."""
-    parts = {"settings": settings.to_dict(), "method": method, "levels": pixels.levels, "noise": pixels.noise}
-    digest = hashlib.sha256(json.dumps({**parts, "shape": images.shape}, sort_keys=True).encode())
-    digest.update(np.ascontiguousarray(images).data)
-    digest.update(np.asarray(jax.random.key_data(key)).tobytes())
-    return digest.hexdigest()

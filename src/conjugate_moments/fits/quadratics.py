@@ -22,8 +22,8 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from conjugate_moments import _random
-from conjugate_moments.conjugates.lbfgs import LBFGS
-from conjugate_moments.conjugates.newton import Newton
+from conjugate_moments.conjugates.continuation import Continuation
+from conjugate_moments.conjugates.low_rank import LowRankNewton
 from conjugate_moments.conjugates.potential import ConjugateTarget
 from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.fits._steps import Carry, danskin, descend, follow, optimiser, traced
@@ -40,13 +40,18 @@ from conjugate_moments.settings import QuadraticsSettings
 
 Array = NDArray[np.floating]
 
-LARGEST_DENSE = 64  # dimension up to which a Hessian costs less than the gradients that it saves
 SHARPENED = 0.7  # share of the steps over which the smoothing falls, by `SHARPER`
 SHARPER = 5.0
 UNKNOWN = "log_prob: found a potential known by its conjugate only, allowed: fits of the potential itself"
-CHAINS, WARMUP, THIN = 64, 200, 5  # of draws of P_w: fewer than elsewhere, as each move solves a conjugate
+CHAINS, WARMUP = 64, 40  # of draws of P_w, in units of `thin`: fewer than elsewhere, as each move solves a conjugate
+FIRST_STEP = 0.1  # of the chains, in d = 64
 PRIOR = 1.0  # images: weight of the common curvature of all parts against that of a part's own images
 NARROW = 0.5  # of that common variance: most parts are narrower than their mean
+
+
+DENSE = 64  # dimension up to which chains are given a full root
+RIDGE = 1e-4  # added to that covariance, relative to its mean eigenvalue
+ENOUGH = 4  # points a dimension, that a full root is made of
 
 
 class Given(NamedTuple):
@@ -55,11 +60,13 @@ class Given(NamedTuple):
     Args:
       images: uint8 `[n, h, w, c]`.
       mean: of the source of the closed form, `[d]`.
-      root: its standard deviations, `[d]`.
+      deviation: its standard deviations, `[d]`.
+      root: of its covariance, `[d, d]` or `[d]`, for the chains.
     """
 
     images: jax.Array
     mean: jax.Array
+    deviation: jax.Array
     root: jax.Array
 
 
@@ -69,7 +76,8 @@ class _Step:
 
     settings: QuadraticsSettings
     pixels: Pixels
-    solver: RelativeConjugate
+    solver: Continuation
+    chains_solver: Continuation
     gibbs: bool
 
     def __call__(self, carry: Carry, given: Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
@@ -77,17 +85,16 @@ class _Step:
         network, chains = _sharpened(cast("QuadraticMaxima", carry.network), self.settings), carry.chains
         rows = jax.random.randint(key_rows, (self.settings.batch,), 0, len(given.images))
         y = self.pixels.points(given.images[rows], key=key_noise)
-        found = self.solver.solve(network, y, carry.images[rows])
+        found = self.solver.solve(network, y, network.frame.pulled_back(y))
         if self.gibbs:
-            target = ConjugateTarget(network, self.solver)
+            target = ConjugateTarget(network, self.chains_solver)
             chains = follow(target, chains, self.settings.moves, key=key_source, root=given.root)
             x = chains.position
         else:
-            x = given.mean + given.root * jax.random.normal(key_source, y.shape)
+            x = given.mean + given.deviation * jax.random.normal(key_source, y.shape)
         loss = danskin(x, found.point, found.converged)
         network, state, value = descend(self.settings, carry._replace(network=network), loss)
-        known = jnp.where(jnp.isfinite(found.residual)[:, None], found.point, carry.images[rows])
-        return Carry(network, state, chains, carry.images.at[rows].set(known)), traced(value, found, chains)
+        return Carry(network, state, chains, None), traced(value, found, chains)
 
 
 def _sharpened(network: QuadraticMaxima, settings: QuadraticsSettings) -> QuadraticMaxima:
@@ -112,11 +119,11 @@ class _OfPixels(OfImages):
         return QuadraticMaxima(frame, slopes, jnp.zeros(components), shapes, log_curvature=slopes)
 
     @cached_property
-    def solver(self) -> RelativeConjugate:
+    def solver(self) -> Continuation:
         """Of ∇φ(x) = y, with the tolerance of the training."""
         assert isinstance(self.network, QuadraticMaxima)
         assert isinstance(self.settings, QuadraticsSettings)
-        return _solver(self.network, self.settings)
+        return _solver(self.settings, self.network.frame.spread)
 
     def points(self, images: ArrayLike, *, key: jax.Array) -> jax.Array:
         """Points `[n, d]` of images, dequantised."""
@@ -133,16 +140,13 @@ class QuadraticsFit(_OfPixels, FitResult):
 
     Args:
       pixels: how images become points.
+      chains: where the chains on P_w were when the training ended, `[batch, d]`: where draws start from.
     """
 
     method = "images_quadratics_cmfgen"
 
     pixels: Pixels = field(kw_only=True)
-
-    @property
-    def _frame(self) -> QuadraticFrame:
-        assert isinstance(self.network, QuadraticMaxima)
-        return self.network.frame
+    chains: Array = field(kw_only=True)
 
     def potential(self, y: ArrayLike) -> Array:
         """w at points `[n, d]`, up to a constant: `[n]`; NaN where its conjugate was not solved."""
@@ -151,13 +155,17 @@ class QuadraticsFit(_OfPixels, FitResult):
 
     def draw(self, n: int, *, key: jax.Array) -> tuple[Array, GibbsStatus]:
         """`n` draws of P_w, `[n, d]`, with their status."""
-        target, frame = ConjugateTarget(self.network, self.solver), self._frame
+        network, settings = self.network, self.settings
+        assert isinstance(network, QuadraticMaxima)
+        assert isinstance(settings, QuadraticsSettings)
+        target = ConjugateTarget(network, _solver(settings, network.frame.scale))
+        root = _root(np.asarray(self._anchors), network.frame.scale)
         # Without a guess the conjugate may not be solved where a chain starts; its first solved proposal is then taken.
-        state = initial_state(target, self._anchors[:CHAINS], step=0.1)
+        state = initial_state(target, self.chains[:CHAINS], step=FIRST_STEP)
         key_warmup, key_run = jax.random.split(key)
-        state = warm_up(target, state, WARMUP, key=key_warmup, root=frame.scale)
-        moves = THIN * max(-(-n // len(state.position)), DRAWS_PER_CHAIN)
-        drawn = run(target, state, moves, key=key_run, thin=THIN, root=frame.scale)
+        state = warm_up(target, state, WARMUP * settings.thin, key=key_warmup, root=root)
+        moves = settings.thin * max(-(-n // len(state.position)), DRAWS_PER_CHAIN)
+        drawn = run(target, state, moves, key=key_run, thin=settings.thin, root=root)
         found = drawn.diagnostics
         numbers = float(found.acceptance), float(jnp.max(found.r_hat)), float(jnp.min(found.ess)), int(found.draws)
         points = np.asarray(drawn.draws).reshape(-1, self.dim)[-n:]
@@ -173,6 +181,13 @@ class QuadraticsFit(_OfPixels, FitResult):
         """∇w at points `[n, d]`; NaN in rows whose conjugate did not converge."""
         return self._conjugate(y)
 
+    def _more_arrays(self) -> dict[str, Array]:
+        return {**super()._more_arrays(), "chains": self.chains}
+
+    @staticmethod
+    def _more_fields(arrays: Mapping[str, NDArray]) -> dict[str, Any]:
+        return {**OfImages._more_fields(arrays), "chains": arrays["chains"]}
+
     def _normaliser(self) -> LogNormaliser:
         raise NotImplementedError(UNKNOWN)
 
@@ -180,7 +195,7 @@ class QuadraticsFit(_OfPixels, FitResult):
         raise NotImplementedError(UNKNOWN)
 
     def _grid_centre(self) -> Array:
-        return np.asarray(self._frame.centre, np.float64)
+        return np.asarray(cast("QuadraticMaxima", self.network).frame.centre, np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,17 +252,19 @@ def fit_quadratics(
     root = variance ** (1 / 6)
     centre = mean / (1 + root**2)
     network, starts = _initial(points, mean, variance, centre, root, settings, seed=_seed(key))
-    solver = _solver(network, settings)
-    step = _Step(settings, pixels, solver, gibbs)
+    frame = network.frame
+    solver, chains_solver = (_solver(settings, spread) for spread in (frame.spread, frame.scale))
+    step = _Step(settings, pixels, solver, chains_solver, gibbs)
     state = optimiser(settings).init(network)  # pyright: ignore[reportArgumentType]
     chains = None
     if gibbs:
         first = centre + root * _random.normal(jax.random.fold_in(key, 3), (settings.batch, len(mean)))
-        chains = initial_state(ConjugateTarget(network, solver), single(first), step=0.1)
+        target = ConjugateTarget(network, chains_solver)
+        chains = initial_state(target, single(first), step=FIRST_STEP * (DENSE / len(mean)) ** (1 / 3))
     carry, trace = train(
         step,
-        Carry(network, state, chains, starts),
-        Given(jnp.asarray(stored), single(centre), single(root)),
+        Carry(network, state, chains, None),
+        Given(jnp.asarray(stored), single(centre), single(root), _root(starts, root)),
         settings.steps,
         key=jax.random.fold_in(key, 1),
         name=f"{method} of images by the conjugate",
@@ -255,16 +272,31 @@ def fit_quadratics(
         checkpoint=checkpoint,
         fingerprint=fingerprint(stored, pixels, settings, method, key),
     )
-    moments = (mean, variance) if gibbs else (centre, root**2)
-    kind = QuadraticsFit if gibbs else QuadraticsMongeFit
-    anchors = np.asarray(carry.images[:ANCHORS])
-    return kind(carry.network, settings, *moments, anchors, trace, pixels=pixels)
+    learned = cast("QuadraticMaxima", carry.network)
+    y = single(points[:ANCHORS])
+    found = solver.solve(learned, y, learned.frame.pulled_back(y))
+    common = learned, settings
+    anchors = np.asarray(found.point)[np.asarray(found.converged)]
+    if gibbs:
+        ends = np.asarray(carry.chains.position)
+        return QuadraticsFit(*common, mean, variance, anchors, trace, pixels=pixels, chains=ends)
+    return QuadraticsMongeFit(*common, centre, root**2, anchors, trace, pixels=pixels)
 
 
-def _solver(network: QuadraticMaxima, settings: QuadraticsSettings) -> RelativeConjugate:
-    kind = Newton if network.dim <= LARGEST_DENSE else LBFGS
-    solver = kind(tolerance=settings.tolerance, max_steps=settings.conjugate_steps)
-    return RelativeConjugate.of_spread(solver, network.frame.spread)
+def _solver(settings: QuadraticsSettings, spread: ArrayLike) -> Continuation:
+    """Of ∇φ(x) = y, for y that spread by so much: those of the law, or of P_w, which fills its gaps."""
+    solver = LowRankNewton(tolerance=settings.tolerance, max_steps=settings.conjugate_steps)
+    return Continuation(RelativeConjugate.of_spread(solver, spread))
+
+
+def _root(points: Array, deviation: Any) -> jax.Array:
+    """A root of the covariance of points `[n, d]` where they are many for a small d, else the deviation `[d]`."""
+    n, dim = points.shape
+    if dim > DENSE or n < ENOUGH * dim:
+        return single(deviation)
+    # Coordinates may be constant.
+    cov = np.cov(points, rowvar=False, dtype=np.float64)
+    return single(np.linalg.cholesky(cov + RIDGE * np.trace(cov) / dim * np.eye(dim)))
 
 
 def _seed(key: jax.Array) -> int:
@@ -280,7 +312,7 @@ def _initial(
     settings: QuadraticsSettings,
     *,
     seed: int,
-) -> tuple[QuadraticMaxima, jax.Array]:
+) -> tuple[QuadraticMaxima, Array]:
     """A maximum whose parts are clusters of the points `[n, d]`, and where the points come from, roughly, `[n, d]`.
 
     In the coordinates t, in which the source is about N(0, I), part k is sent by t ↦ a_k + S_k t to a Gaussian of
@@ -319,6 +351,6 @@ def _initial(
         single(slopes) / frame.slope,
         jnp.zeros(settings.components, jnp.float32),
         single(shapes) / frame.shape,
-        single(np.log(curvature)),
+        single(np.log(curvature)) / frame.curvature,
     )
-    return network, single(centre + root * starts)
+    return network, centre + root * starts

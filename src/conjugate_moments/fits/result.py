@@ -20,6 +20,7 @@ from conjugate_moments import _random
 from conjugate_moments._files import write_arrays
 from conjugate_moments._matrices import log_det, symmetric_power, times
 from conjugate_moments.conjugates.base import ConjugateSolution, best_start
+from conjugate_moments.conjugates.continuation import Continuation
 from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.conjugates.selection import conjugate_solver
 from conjugate_moments.inference.density import (
@@ -232,7 +233,7 @@ class FitResult(ABC):
         return whole
 
     @cached_property
-    def solver(self) -> RelativeConjugate:
+    def solver(self) -> RelativeConjugate | Continuation:
         """Of the conjugate, with the tolerance of the training."""
         settings = self.settings
         solver = conjugate_solver(self.dim, tolerance=settings.tolerance, max_steps=settings.conjugate_steps)

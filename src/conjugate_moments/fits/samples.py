@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,8 @@ from jax.typing import ArrayLike
 from conjugate_moments._matrices import symmetric_power, times
 from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.fits._check import check_reach, check_samples, mean_and_cov
+from conjugate_moments.fits._devices import on_one_device, over_devices
+from conjugate_moments.fits._rows import draw_rows, step_keys
 from conjugate_moments.fits._steps import (
     Carry,
     danskin,
@@ -73,7 +75,7 @@ class CmfgenStep:
 
     def __call__(self, carry: Carry, given: Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
         """The next carry, and scalars for the trace."""
-        key_data, key_moves = jax.random.split(key)
+        key_data, key_moves = step_keys(key)
         y = draw_rows(given.data, self.settings.batch, key_data)
         chains = follow(carry.network, carry.chains, self.settings.moves, key=key_moves, root=given.root)
         found, images = images_of(carry, chains, self.solver)
@@ -90,7 +92,7 @@ class MongeStep:
 
     def __call__(self, carry: Carry, given: Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
         """The next carry, and scalars for the trace."""
-        key_data, key_source = jax.random.split(key)
+        key_data, key_source = step_keys(key)
         y = draw_rows(given.data, self.settings.batch, key_data)
         if given.source is None:
             x = given.source_mean + times(jax.random.normal(key_source, y.shape), given.root)
@@ -118,21 +120,6 @@ class _Moment:
         return Carry(network, state, chains, carry.images.at[rows].set(known)), traced(loss, found, chains)
 
 
-class Rows(Protocol):
-    """Data that are stored in another form than points of R^d."""
-
-    def draw(self, size: int, key: jax.Array) -> jax.Array:
-        """`size` points, with replacement, `[size, d]`."""
-        ...
-
-
-def draw_rows(data: jax.Array | Rows, size: int, key: jax.Array) -> jax.Array:
-    """`size` rows of `data`, with replacement, `[size, d]`."""
-    if isinstance(data, jax.Array):
-        return data[jax.random.randint(key, (size,), 0, len(data))]
-    return data.draw(size, key)
-
-
 def fit_samples(
     data: ArrayLike,
     *,
@@ -146,7 +133,8 @@ def fit_samples(
     """Fit a convex potential to samples of a law.
 
     Every row counts: each step draws its batch from all of them, with replacement, and moments are of all. Beside the
-    data in float64 memory holds one float32 copy, and one image of each row for "moment": 4 bytes a number each.
+    data in float64 memory holds one float32 copy, and one image of each row for "moment": 4 bytes a number each. But
+    for "moment", batches are shared out among all devices that JAX sees, or as many as divide them equally.
 
     Args:
       data: independent draws of ρ, `[n, d]`, n at least ten times d: any real numbers, see `check_samples`. Columns may
@@ -175,10 +163,10 @@ def fit_samples(
             "'monge', None for the others"
         )
     start = _start(method, array, given_source, settings, jax.random.fold_in(key, 0))
+    # Images of a moment measure are those of data, not of rows of a batch.
+    training = start if method == "moment" else over_devices(*start, settings.batch)
     carry, trace = train(
-        start.step,
-        start.carry,
-        start.given,
+        *training,
         settings.steps,
         key=jax.random.fold_in(key, 1),
         name=method,
@@ -186,6 +174,7 @@ def fit_samples(
         checkpoint=checkpoint,
         fingerprint=fingerprint(array, given_source, settings, method, key),
     )
+    carry = on_one_device(carry)
     if method == "cmfgen":
         check_source(carry, start.given.data[: 4 * settings.batch], trace)
     common = carry.network, settings, *mean_and_cov(array), array[:ANCHORS].astype(np.float32), trace

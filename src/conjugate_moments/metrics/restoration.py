@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conjugate_moments.config.images import Inpainting
+from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.measures.masks import Mask
 from conjugate_moments.metrics.generation import LARGEST_UNCONVERGED, Levels
 from conjugate_moments.metrics.inpainting import (
@@ -89,6 +90,7 @@ def complete_images(
     if fit.dim <= LARGEST_DENSE:
         root = posterior_root(source.map, source.root, seen, settings.noise * unit)
     truth = jnp.asarray(images.reshape(len(images), -1), jnp.float32)
+    assert isinstance(fit.solver, RelativeConjugate)
     found = complete(
         fit.network,
         source.prior,

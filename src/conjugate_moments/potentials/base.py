@@ -44,6 +44,14 @@ class Potential(ABC):
         return jax.hessian(self.value)(x)
 
 
+class LowRankPotential(Potential):
+    """A potential whose Hessian is known as a diagonal and a few rows."""
+
+    @abstractmethod
+    def low_rank_hessian(self, x: Array) -> tuple[Array, Array]:
+        """D `[d]`, positive, and R `[m, d]` with ∇²w = diag(D) + RᵀR at one point `[d]`, to what a solver needs."""
+
+
 def check_points(potential: Potential, points: ArrayLike, name: str = "points") -> Array:
     """The points as a floating array.
 
@@ -78,6 +86,11 @@ def values_and_gradients(potential: Potential, points: ArrayLike) -> tuple[Array
 def hessians(potential: Potential, points: ArrayLike) -> Array:
     """∇²w at `points` `[n, d]`: `[n, d, d]`."""
     return _over_rows("hessian", potential, check_points(potential, points))
+
+
+def low_rank_hessians(potential: LowRankPotential, points: ArrayLike) -> tuple[Array, Array]:
+    """The two parts of ∇²w at `points` `[n, d]`: `[n, d]` and `[n, m, d]`."""
+    return _over_rows("low_rank_hessian", potential, check_points(potential, points))
 
 
 def hessian_products(potential: Potential, points: ArrayLike, vectors: ArrayLike) -> Array:
