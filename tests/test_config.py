@@ -653,11 +653,12 @@ FAULTS = {
     ),
     "unknown network": (
         changed((f"{DIGITS}.training.patch", PATCHES)),
-        "sets.digits.training.patch: found the key 'patch', allowed: a non-empty mapping of patches or whole to train",
+        "sets.digits.training.patch: found the key 'patch', allowed: a mapping of patches or whole to train",
     ),
     "no network": (
         changed((f"{DIGITS}.training", {})),
-        "images.sets.digits.training: found {}, allowed: a non-empty mapping of patches or whole to trainings",
+        "images.sets.digits.models[1]: found cmfgen_patches, allowed: affine, or a method and a network that has "
+        "settings: quadratics",
     ),
     "model without its network": (
         changed((f"{DIGITS}.training.whole", DELETE)),

@@ -50,6 +50,7 @@ NARROW = 0.5  # of that common variance: most parts are narrower than their mean
 
 
 DENSE = 64  # dimension up to which chains are given a full root
+STARTED = 8192  # images whose clusters start a fit, at most; several copies of them are held at once
 RIDGE = 1e-4  # added to that covariance, relative to its mean eigenvalue
 ENOUGH = 4  # points a dimension, that a full root is made of
 
@@ -246,7 +247,7 @@ def fit_quadratics(
     stored = check_images(images, pixels)
     if len(stored) <= settings.components:
         raise ValueError(f"images: found {len(stored)}, allowed: more than components, {settings.components}")
-    points = np.asarray(pixels.points(stored, key=jax.random.fold_in(key, 2)), np.float64)
+    points = np.asarray(pixels.points(stored[:STARTED], key=jax.random.fold_in(key, 2)), np.float64)
     mean, variance = points.mean(axis=0), points.var(axis=0)
     gibbs = method == "cmfgen"
     root = variance ** (1 / 6)
