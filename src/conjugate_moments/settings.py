@@ -132,7 +132,7 @@ class QuadraticsSettings(_Settings):
     rank: int = 4
     smoothing: float = 5e-3
     moves: int = 2
-    thin: int = 10
+    thin: int = 20
     tolerance: float = 1e-3
     conjugate_steps: int = 100
     noise: float = 0.15

@@ -50,6 +50,7 @@ def test_saved_and_loaded_it_is_the_same(fit, tmp_path):
     assert isinstance(again, QuadraticsFit)
     x = np.asarray(fit.anchors[:20])
     np.testing.assert_array_equal(again.transport(x), fit.transport(x))
+    np.testing.assert_array_equal(again.chains, fit.chains)
     assert again.pixels == PIXELS
 
 
@@ -101,7 +102,7 @@ def test_unknown_method_is_refused():
         fit_quadratics(TRAIN, PIXELS, key=KEY, settings=QUICK, method="moment")
 
 
-@pytest.mark.parametrize("name", ["steps", "components", "rank", "smoothing", "noise"])
+@pytest.mark.parametrize("name", ["steps", "components", "rank", "thin", "smoothing", "noise"])
 def test_settings_out_of_range_are_refused(name):
     with pytest.raises(ValueError, match=f"{name}: found 0"):
         QuadraticsSettings(**{name: 0})

@@ -78,7 +78,7 @@ def traced(loss: jax.Array, found: ConjugateSolution, chains: MalaState | None =
     """Scalars of one step, for the trace."""
     scalars = {
         "loss": loss,
-        "unconverged": 1 - jnp.mean(found.converged),
+        "unconverged": jnp.mean(~found.converged),
         "conjugate_steps": jnp.mean(found.steps.astype(jnp.float32)),
     }
     return scalars if chains is None else {**scalars, "acceptance": chains.acceptance}
