@@ -50,6 +50,7 @@ NARROW = 0.5  # of that common variance: most parts are narrower than their mean
 
 
 DENSE = 64  # dimension up to which chains are given a full root
+BALANCING, BALANCES = 2048, 200  # draws, and iterations, that set the first shares of the parts
 STARTED = 8192  # images whose clusters start a fit, at most; several copies of them are held at once
 RIDGE = 1e-4  # added to that covariance, relative to its mean eigenvalue
 ENOUGH = 4  # points a dimension, that a full root is made of
@@ -290,6 +291,26 @@ def _solver(settings: QuadraticsSettings, spread: ArrayLike) -> Continuation:
     return Continuation(RelativeConjugate.of_spread(solver, spread))
 
 
+def _balanced(
+    slopes: Array, shapes: Array, curvature: Array, shares: Array, distance: float, smoothing: float, *, seed: int
+) -> Array:
+    """Offsets `[K]` for which parts have these shares of N(0, I): in high dimension wide ones would have all of it.
+
+    By Sinkhorn's iteration on draws, with a regularisation that falls to the smoothing that a fit starts from.
+    """
+    from scipy.special import log_softmax, logsumexp
+
+    t = np.random.default_rng(seed).standard_normal((BALANCING, slopes.shape[1]))
+    values = t @ slopes.T + t**2 @ curvature.T / 2
+    values += np.sum((t @ shapes.reshape(-1, t.shape[1]).T).reshape(len(t), *shapes.shape[:2]) ** 2, axis=2) / 2
+    offsets = -values.mean(axis=0)
+    log_shares = np.log(np.maximum(shares, 1 / (2 * BALANCING)))
+    for epsilon in distance * np.geomspace(1, SHARPER * smoothing, BALANCES):
+        found = logsumexp(log_softmax((values + offsets) / epsilon, axis=1), axis=0) - np.log(len(t))
+        offsets += epsilon * (log_shares - found)
+    return offsets - offsets.mean()
+
+
 def _root(points: Array, deviation: Any) -> jax.Array:
     """A root of the covariance of points `[n, d]` where they are many for a small d, else the deviation `[d]`."""
     n, dim = points.shape
@@ -328,8 +349,8 @@ def _initial(
     slopes = np.zeros((settings.components, points.shape[1]))
     shapes = np.zeros((settings.components, settings.rank, points.shape[1]))
     curvature, starts = np.zeros_like(slopes), np.zeros_like(points)
-    offsets = np.concatenate([scaled[labels == k] - scaled[labels == k].mean(axis=0) for k in set(labels)])
-    common, least = NARROW * offsets.var(axis=0), (1e-2 * root) ** 2 * variance
+    apart = np.concatenate([scaled[labels == k] - scaled[labels == k].mean(axis=0) for k in set(labels)])
+    common, least = NARROW * apart.var(axis=0), (1e-2 * root) ** 2 * variance
     for k in range(settings.components):
         rows = np.flatnonzero(labels == k)
         slopes[k] = scaled[rows].mean(axis=0)
@@ -343,14 +364,16 @@ def _initial(
         own = np.sum(rest**2, axis=0) / max(1, len(rows) - 1)
         curvature[k] = np.sqrt(weight * own + (1 - weight) * common + least)
         starts[rows] = spread / (curvature[k] + np.sum(shapes[k] ** 2, axis=0))
-    apart = slopes[:, None] - slopes[None]
-    distance = float(np.median(np.linalg.norm(apart, axis=-1)[np.triu_indices(len(slopes), 1)]))
+    between = slopes[:, None] - slopes[None]
+    distance = float(np.median(np.linalg.norm(between, axis=-1)[np.triu_indices(len(slopes), 1)]))
+    shares = np.bincount(labels, minlength=settings.components) / len(points)
+    offsets = _balanced(slopes, shapes, curvature, shares, distance, settings.smoothing, seed=seed)
     numbers = centre, root, mean, np.sqrt(variance), distance, SHARPER * settings.smoothing
     frame = QuadraticFrame(*(jnp.asarray(number, jnp.float32) for number in numbers))
     network = QuadraticMaxima(
         frame,
         single(slopes) / frame.slope,
-        jnp.zeros(settings.components, jnp.float32),
+        single(offsets) / frame.offset,
         single(shapes) / frame.shape,
         single(np.log(curvature)) / frame.curvature,
     )
