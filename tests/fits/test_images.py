@@ -156,7 +156,7 @@ def test_saved_network_of_the_whole_image_is_the_same(fits, held_out, tmp_path):
 
 def test_a_file_of_other_widths_is_refused(fits, tmp_path):
     replace(fits["monge"], settings=replace(QUICK, widths=(2, 3))).save(tmp_path / "fit.npz")
-    with pytest.raises(ValueError, match=r"fit\.npz holds a network of another version"):
+    with pytest.raises(ValueError, match=r"fit\.npz holds a fit of another version"):
         load(tmp_path / "fit.npz")
 
 

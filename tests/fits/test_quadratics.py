@@ -54,6 +54,14 @@ def test_saved_and_loaded_it_is_the_same(fit, tmp_path):
     assert again.pixels == PIXELS
 
 
+def test_a_fit_without_its_chains_is_of_another_version(fit, tmp_path):
+    fit.save(tmp_path / "fit.npz")
+    with np.load(tmp_path / "fit.npz") as stored:
+        np.savez(tmp_path / "old.npz", **{name: stored[name] for name in stored if name != "chains"})
+    with pytest.raises(ValueError, match=r"old.npz holds a fit of another version of this package"):
+        load(tmp_path / "old.npz")
+
+
 def test_resumed_it_is_that_of_an_uninterrupted_fit(fit, tmp_path, monkeypatch):
     path, write = tmp_path / "checkpoint.npz", _training._write
 

@@ -83,7 +83,7 @@ def test_load_refuses_a_network_of_another_version(fit, tmp_path):
         arrays = dict(stored)
     del arrays["leaf0"]
     np.savez(tmp_path / "old.npz", **arrays)
-    with pytest.raises(ValueError, match=r"old\.npz holds a network of another version"):
+    with pytest.raises(ValueError, match=r"old\.npz holds a fit of another version"):
         load(tmp_path / "old.npz")
 
 

@@ -511,11 +511,14 @@ def load(path: str | Path) -> FitResult:
     settings = kind.settings_type.from_dict(json.loads(str(arrays["settings"])))
     skeleton = jax.eval_shape(lambda: kind.blank(settings, arrays))
     wanted = {f"leaf{i}": leaf.shape for i, leaf in enumerate(jax.tree.leaves(skeleton))}
+    other = f"path: {path} holds a fit of another version of this package, allowed: one of this version"
     if wanted != {name: array.shape for name, array in arrays.items() if name.startswith("leaf")}:
-        raise ValueError(
-            f"path: {path} holds a network of another version of this package, allowed: one of this version"
-        )
+        raise ValueError(other)
+    try:
+        more = kind._more_fields(arrays)
+    except KeyError:
+        raise ValueError(other) from None
     network = jax.tree.unflatten(jax.tree.structure(skeleton), [jnp.asarray(arrays[name]) for name in wanted])
     trace = {name.removeprefix("trace_"): values for name, values in arrays.items() if name.startswith("trace_")}
     moments = arrays["mean"], arrays["cov"]
-    return kind(network, settings, *moments, arrays["anchors"], trace, **kind._more_fields(arrays))
+    return kind(network, settings, *moments, arrays["anchors"], trace, **more)
