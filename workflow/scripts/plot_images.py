@@ -20,7 +20,7 @@ for model, path in zip(params.models, snakemake.input.panels, strict=True):
         panel = dict(stored)
     known, levels = panel["known"], int(panel["levels"])
     if not strips:
-        strips.append(generated("real,\nheld out", None, panel["real"], ROWS))
+        strips.append(generated("data,\nheld out", None, panel["real"], ROWS))
     sources = None if model == "affine" else panel["sources"][known]
     strips.append(generated(LEARNED[model].replace(", ", ",\n"), sources, panel["images"][known], ROWS))
     if sources is not None and len(panel["paths"]):
