@@ -17,6 +17,7 @@ ACROSS = 12  # images in a row
 LABELS = 1.0  # inches, for the names of rows
 LINE = 1  # pixels between images
 MISSING = np.array([0.55, 0.71, 0.84])  # colour of missing pixels: no image has a flat blue
+SHARE = 1e-3  # of conjugates that did not converge, which the axis reaches at least
 TRACES = {"loss": "loss", "unconverged": "conjugates\nnot converged", "conjugate_steps": "steps of the\nconjugate"}
 TRACES |= {"acceptance": "acceptance\nof chains"}
 SMOOTHED = 20  # steps that a trace is averaged over
@@ -125,6 +126,8 @@ def plot_traces(traces: Mapping[str, Mapping[str, NDArray]]) -> Figure:
                     mean = np.convolve(trace[name], np.full(kernel, 1 / kernel), mode="valid")
                     axis.plot(kernel + np.arange(len(mean)), mean, label=fit, **look)
             axis.set_ylabel(label)
+            if name == "unconverged":
+                axis.set_ylim(0, max(SHARE, 1.05 * axis.dataLim.y1))  # a share; most often it is 0 throughout
         axes[-1].set_xlabel("step of the optimiser")
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=min(4, max(1, len(labels))))
