@@ -14,7 +14,7 @@ from conjugate_moments.fits import _devices, _training
 from conjugate_moments.potentials.base import gradients
 
 KEY = jax.random.key(0)
-QUICK = {"steps": 12, "batch": 64, "learning_rate": 1e-2, "pieces": 2, "smoothing": 0.2, "moves": 1}
+QUICK = {"steps": 12, "batch": 32, "learning_rate": 1e-2, "pieces": 2, "smoothing": 0.2, "moves": 1}
 OF_IMAGES = ImageSettings(widths=(2, 4), slope=2.0, quadratic=0.9, patch=2, stride=2, noise=0.3, **QUICK)
 IMAGES = np.random.default_rng(0).integers(0, 17, (200, 4, 4, 1)).astype(np.uint8)
 POINTS = np.random.default_rng(0).gamma(3, size=(300, 2)) - 3
@@ -83,14 +83,14 @@ def test_two_devices_give_the_fit_of_one(name, tolerance, one, two):
 @pytest.mark.parametrize("name", FITS)
 def test_each_device_has_half_of_the_rows_at_every_stretch_of_one_program(name, one, two):
     for found, count in ((one, 1), (two, 2)):
-        assert np.all(found[f"{name}.devices"] == [count, count, count, 64 // count])
+        assert np.all(found[f"{name}.devices"] == [count, count, count, 32 // count])
         assert len(found[f"{name}.devices"]) > 1
         assert found[f"{name}.compiled"] == 1
 
 
 def test_a_batch_that_cannot_be_halved_stays_on_one_device_and_one_device_changes_nothing(two):
     assert not two["odd"]
-    assert not changed(64)
+    assert not changed(32)
 
 
 if __name__ == "__main__":
