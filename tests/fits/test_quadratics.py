@@ -1,11 +1,15 @@
 """Fits of images by the conjugate of the potential."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from conjugate_moments import Pixels, load
 from conjugate_moments.fits import _training
+from conjugate_moments.fits._clusters import BALANCING, SHARPER, balanced
 from conjugate_moments.fits.quadratics import QuadraticsFit, fit_quadratics
 from conjugate_moments.settings import QuadraticsSettings
 
@@ -60,6 +64,35 @@ def test_a_fit_without_its_chains_is_of_another_version(fit, tmp_path):
         np.savez(tmp_path / "old.npz", **{name: stored[name] for name in stored if name != "chains"})
     with pytest.raises(ValueError, match=r"old.npz holds a fit of another version of this package"):
         load(tmp_path / "old.npz")
+
+
+def test_a_fit_with_other_settings_is_of_another_version(fit, tmp_path):
+    fit.save(tmp_path / "fit.npz")
+    with np.load(tmp_path / "fit.npz") as stored:
+        arrays = dict(stored)
+    entry = json.loads(str(arrays["settings"]))
+    for changed in ({k: v for k, v in entry.items() if k != "thin"}, {**entry, "unheard_of": 1}):
+        np.savez(tmp_path / "old.npz", **{**arrays, "settings": json.dumps(changed)})
+        with pytest.raises(ValueError, match=r"old.npz holds a fit of another version of this package"):
+            load(tmp_path / "old.npz")
+
+
+def test_parts_start_with_the_shares_that_are_asked_for():
+    """In d = 50, where parts of curvature 0.2 to 0.5 without offsets have more the wider they are."""
+    rng, shares = np.random.default_rng(0), np.array([0.4, 0.3, 0.2, 0.1])
+    slopes, curvature = rng.normal(size=(4, 50)), np.repeat([[0.2], [0.3], [0.4], [0.5]], 50, axis=1)
+    shapes = rng.normal(0, 0.1, (4, 1, 50))
+    offsets = balanced(slopes, shapes, curvature, shares, distance=10.0, smoothing=0.005, seed=1)
+    t = rng.normal(size=(20_000, 50))
+    arguments = t @ slopes.T + t**2 @ curvature.T / 2 + (t @ shapes[:, 0].T) ** 2 / 2
+
+    def found(b):
+        return softmax((arguments + b) / (10.0 * SHARPER * 0.005), axis=1).mean(axis=0)
+
+    assert np.all(np.diff(found(np.zeros(4))) > 0)
+    # Both the offsets and this check come from draws.
+    error = np.sqrt(shares * (1 - shares) * (1 / BALANCING + 1 / len(t)))
+    assert np.all(np.abs(found(offsets) - shares) < 4 * error)
 
 
 def test_resumed_it_is_that_of_an_uninterrupted_fit(fit, tmp_path, monkeypatch):

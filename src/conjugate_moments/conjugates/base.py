@@ -146,8 +146,8 @@ def on_active(function: Callable[..., Any], active: Array, *arrays: Array) -> An
     """`function` of the rows of `arrays` `[n, ...]` where `active` `[n]`; elsewhere zeros, or numbers without meaning.
 
     Computed for as few rows as hold the active ones among n, n/4, n/16, …: a batch does not wait at full cost for its
-    slowest rows. Each of these sizes is compiled once, where halves would take 1.6 times as long to compile and save a
-    tenth of the time to run (Newton in d = 2, L-BFGS in d = 16, 1,024 rows).
+    slowest rows. Each of these sizes is compiled once, where halves took 1.3 to 1.7 times as long to compile and saved
+    a tenth of the time to run (Newton in d = 2, L-BFGS in d = 16, 1,024 rows).
     """
     n = len(active)
     sizes = [n]

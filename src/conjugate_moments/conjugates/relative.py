@@ -30,6 +30,10 @@ class _Stretched(Potential):
     def value(self, x: Array) -> Array:
         return self.potential.value(x / self.unit)
 
+    def value_and_gradient(self, x: Array) -> tuple[Array, Array]:
+        value, gradient = self.potential.value_and_gradient(x / self.unit)
+        return value, gradient / self.unit
+
     def hessian(self, x: Array) -> Array:
         return self.potential.hessian(x / self.unit) / self.unit[:, None] / self.unit
 
@@ -38,10 +42,6 @@ class _Stretched(Potential):
 @dataclass(frozen=True, eq=False)
 class _StretchedLowRank(_Stretched, LowRankPotential):
     """The same for a Hessian of a diagonal and rows."""
-
-    def value_and_gradient(self, x: Array) -> tuple[Array, Array]:
-        value, gradient = self.potential.value_and_gradient(x / self.unit)
-        return value, gradient / self.unit
 
     def low_rank_hessian(self, x: Array) -> tuple[Array, Array]:
         assert isinstance(self.potential, LowRankPotential)

@@ -26,6 +26,7 @@ from conjugate_moments.conjugates.continuation import Continuation
 from conjugate_moments.conjugates.low_rank import LowRankNewton
 from conjugate_moments.conjugates.potential import ConjugateTarget
 from conjugate_moments.conjugates.relative import RelativeConjugate
+from conjugate_moments.fits._clusters import SHARPER, initial
 from conjugate_moments.fits._steps import Carry, danskin, descend, follow, optimiser, traced
 from conjugate_moments.fits._training import train
 from conjugate_moments.fits.images import METHODS, OfImages, check_images, fingerprint
@@ -34,26 +35,20 @@ from conjugate_moments.fits.samples import single
 from conjugate_moments.inference.density import LogDet, LogNormaliser
 from conjugate_moments.measures.images import Pixels
 from conjugate_moments.potentials.base import Potential, gradients
-from conjugate_moments.potentials.quadratic_maxima import QuadraticFrame, QuadraticMaxima
+from conjugate_moments.potentials.quadratic_maxima import TUNED, QuadraticFrame, QuadraticMaxima
 from conjugate_moments.samplers.mala import DRAWS_PER_CHAIN, initial_state, run, warm_up
 from conjugate_moments.settings import QuadraticsSettings
 
 Array = NDArray[np.floating]
 
 SHARPENED = 0.7  # share of the steps over which the smoothing falls, by `SHARPER`
-SHARPER = 5.0
 UNKNOWN = "log_prob: found a potential known by its conjugate only, allowed: fits of the potential itself"
 CHAINS, WARMUP = 64, 40  # of draws of P_w, in units of `thin`: fewer than elsewhere, as each move solves a conjugate
-FIRST_STEP = 0.1  # of the chains, in d = 64
-PRIOR = 1.0  # images: weight of the common curvature of all parts against that of a part's own images
-NARROW = 0.5  # of that common variance: most parts are narrower than their mean
-
-
+FIRST_STEP = 0.1  # of the chains, in the dimension `TUNED`
 DENSE = 64  # dimension up to which chains are given a full root
-BALANCING, BALANCES = 2048, 200  # draws, and iterations, that set the first shares of the parts
-STARTED = 8192  # images whose clusters start a fit, at most; several copies of them are held at once
-RIDGE = 1e-4  # added to that covariance, relative to its mean eigenvalue
 ENOUGH = 4  # points a dimension, that a full root is made of
+RIDGE = 1e-4  # added to their covariance, relative to its mean eigenvalue
+STARTED = 8192  # images whose clusters start a fit, at most; several copies of them are held at once
 
 
 class Given(NamedTuple):
@@ -253,7 +248,7 @@ def fit_quadratics(
     gibbs = method == "cmfgen"
     root = variance ** (1 / 6)
     centre = mean / (1 + root**2)
-    network, starts = _initial(points, mean, variance, centre, root, settings, seed=_seed(key))
+    network, starts = initial(points, mean, variance, centre, root, settings, seed=_seed(key))
     frame = network.frame
     solver, chains_solver = (_solver(settings, spread) for spread in (frame.spread, frame.scale))
     step = _Step(settings, pixels, solver, chains_solver, gibbs)
@@ -262,7 +257,7 @@ def fit_quadratics(
     if gibbs:
         first = centre + root * _random.normal(jax.random.fold_in(key, 3), (settings.batch, len(mean)))
         target = ConjugateTarget(network, chains_solver)
-        chains = initial_state(target, single(first), step=FIRST_STEP * (DENSE / len(mean)) ** (1 / 3))
+        chains = initial_state(target, single(first), step=FIRST_STEP * (TUNED / len(mean)) ** (1 / 3))
     carry, trace = train(
         step,
         Carry(network, state, chains, None),
@@ -291,26 +286,6 @@ def _solver(settings: QuadraticsSettings, spread: ArrayLike) -> Continuation:
     return Continuation(RelativeConjugate.of_spread(solver, spread))
 
 
-def _balanced(
-    slopes: Array, shapes: Array, curvature: Array, shares: Array, distance: float, smoothing: float, *, seed: int
-) -> Array:
-    """Offsets `[K]` for which parts have these shares of N(0, I): in high dimension wide ones would have all of it.
-
-    By Sinkhorn's iteration on draws, with a regularisation that falls to the smoothing that a fit starts from.
-    """
-    from scipy.special import log_softmax, logsumexp
-
-    t = np.random.default_rng(seed).standard_normal((BALANCING, slopes.shape[1]))
-    values = t @ slopes.T + t**2 @ curvature.T / 2
-    values += np.sum((t @ shapes.reshape(-1, t.shape[1]).T).reshape(len(t), *shapes.shape[:2]) ** 2, axis=2) / 2
-    offsets = -values.mean(axis=0)
-    log_shares = np.log(np.maximum(shares, 1 / (2 * BALANCING)))
-    for epsilon in distance * np.geomspace(1, SHARPER * smoothing, BALANCES):
-        found = logsumexp(log_softmax((values + offsets) / epsilon, axis=1), axis=0) - np.log(len(t))
-        offsets += epsilon * (log_shares - found)
-    return offsets - offsets.mean()
-
-
 def _root(points: Array, deviation: Any) -> jax.Array:
     """A root of the covariance of points `[n, d]` where they are many for a small d, else the deviation `[d]`."""
     n, dim = points.shape
@@ -323,58 +298,3 @@ def _root(points: Array, deviation: Any) -> jax.Array:
 
 def _seed(key: jax.Array) -> int:
     return int(jax.random.randint(jax.random.fold_in(key, 4), (), 0, 2**31 - 1))
-
-
-def _initial(
-    points: Array,
-    mean: Array,
-    variance: Array,
-    centre: Array,
-    root: Array,
-    settings: QuadraticsSettings,
-    *,
-    seed: int,
-) -> tuple[QuadraticMaxima, Array]:
-    """A maximum whose parts are clusters of the points `[n, d]`, and where the points come from, roughly, `[n, d]`.
-
-    In the coordinates t, in which the source is about N(0, I), part k is sent by t ↦ a_k + S_k t to a Gaussian of
-    covariance S_k²: S_k has the roots of the standard deviations of the cluster, in its `rank` principal directions
-    together and in single coordinates for the rest.
-    """
-    from sklearn.cluster import KMeans
-
-    scaled = root * (points - mean)
-    options: Any = {"n_init": 1, "random_state": seed}
-    labels = np.asarray(KMeans(settings.components, **options).fit_predict(points))
-    slopes = np.zeros((settings.components, points.shape[1]))
-    shapes = np.zeros((settings.components, settings.rank, points.shape[1]))
-    curvature, starts = np.zeros_like(slopes), np.zeros_like(points)
-    apart = np.concatenate([scaled[labels == k] - scaled[labels == k].mean(axis=0) for k in set(labels)])
-    common, least = NARROW * apart.var(axis=0), (1e-2 * root) ** 2 * variance
-    for k in range(settings.components):
-        rows = np.flatnonzero(labels == k)
-        slopes[k] = scaled[rows].mean(axis=0)
-        spread = scaled[rows] - slopes[k]
-        _, values, directions = np.linalg.svd(spread, full_matrices=False)
-        kept = min(settings.rank, len(rows) - 1)
-        deviations = values[:kept] / np.sqrt(max(1, len(rows) - 1))
-        shapes[k, :kept] = np.sqrt(deviations)[:, None] * directions[:kept]
-        rest = spread - (spread @ directions[:kept].T) @ directions[:kept]
-        weight = len(rows) / (len(rows) + PRIOR)
-        own = np.sum(rest**2, axis=0) / max(1, len(rows) - 1)
-        curvature[k] = np.sqrt(weight * own + (1 - weight) * common + least)
-        starts[rows] = spread / (curvature[k] + np.sum(shapes[k] ** 2, axis=0))
-    between = slopes[:, None] - slopes[None]
-    distance = float(np.median(np.linalg.norm(between, axis=-1)[np.triu_indices(len(slopes), 1)]))
-    shares = np.bincount(labels, minlength=settings.components) / len(points)
-    offsets = _balanced(slopes, shapes, curvature, shares, distance, settings.smoothing, seed=seed)
-    numbers = centre, root, mean, np.sqrt(variance), distance, SHARPER * settings.smoothing
-    frame = QuadraticFrame(*(jnp.asarray(number, jnp.float32) for number in numbers))
-    network = QuadraticMaxima(
-        frame,
-        single(slopes) / frame.slope,
-        single(offsets) / frame.offset,
-        single(shapes) / frame.shape,
-        single(np.log(curvature)) / frame.curvature,
-    )
-    return network, centre + root * starts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -508,10 +508,13 @@ def load(path: str | Path) -> FitResult:
     kind = fit_types().get(str(arrays.get("method")))
     if kind is None:
         raise ValueError(f"path: {path} does not hold a trained fit")
-    settings = kind.settings_type.from_dict(json.loads(str(arrays["settings"])))
+    other = f"path: {path} holds a fit of another version of this package, allowed: one of this version"
+    entry = json.loads(str(arrays["settings"]))
+    if entry.keys() != {setting.name for setting in fields(kind.settings_type)}:
+        raise ValueError(other)
+    settings = kind.settings_type.from_dict(entry)
     skeleton = jax.eval_shape(lambda: kind.blank(settings, arrays))
     wanted = {f"leaf{i}": leaf.shape for i, leaf in enumerate(jax.tree.leaves(skeleton))}
-    other = f"path: {path} holds a fit of another version of this package, allowed: one of this version"
     if wanted != {name: array.shape for name, array in arrays.items() if name.startswith("leaf")}:
         raise ValueError(other)
     try:

@@ -12,7 +12,7 @@ from conjugate_moments.metrics.records import number, read_rows
 EXACT = 1e-6  # relative, for numbers without Monte Carlo error
 ERRORS = 4.0  # joint standard errors, for the others
 # How well and how fast a fit was solved; these differ with the rounding of another machine.
-EFFORT = ("residual", "residual_over_std", "iterations", "evaluations", "seconds", "mixed")
+EFFORT = ("residual", "residual_over_std", "iterations", "evaluations", "seconds")
 KEYS = ("law", "factorization", "status")
 
 

@@ -14,6 +14,7 @@ from conjugate_moments.potentials.base import LowRankPotential
 # Parts that count in a step of Newton's method. On digits chains on P_w had 12 with 99 % of the share, and 20 at most;
 # data had 3. On glyphs (d = 784) 8 slopes did not do; shapes of 8 took as many steps as of 24, in 2/3 of the time.
 LEADING, SHAPED = 24, 8
+TUNED = 64  # dimension of digits, in which the units were chosen
 
 
 @jax.tree_util.register_dataclass
@@ -58,7 +59,7 @@ class QuadraticFrame:
     @property
     def curvature(self) -> float:
         """Unit of the logarithms of curvatures."""
-        return (64 / len(self.centre)) ** 0.5
+        return (TUNED / len(self.centre)) ** 0.5
 
     def pulled_back(self, y: Array) -> Array:
         """Points `[n, d]` of the law under the map that forgets correlations, backwards: `[n, d]`."""
