@@ -30,6 +30,8 @@ class Spread:
     high: float
 
 
+LONGEST = 30.0  # seconds of rounds after which no further one begins: a peer can take a minute for one call
+FEWEST = 3  # rounds, however long they take: quartiles of fewer say nothing
 UNKNOWN = Spread(np.nan, np.nan, np.nan)
 
 
@@ -106,8 +108,16 @@ def seconds(call: Callable[[], Any]) -> float:
 
 
 def in_turn(calls: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, NDArray[np.float64]]:
-    """Wall times `[repeats]` of each call, one round after the other, so that what slows the machine slows them all."""
-    rounds = [{name: seconds(call) for name, call in calls.items()} for _ in range(repeats)]
+    """Wall times of each call, one round after the other, so that what slows the machine slows them all.
+
+    Args:
+      calls: by name.
+      repeats: rounds, at most: none is begun after `LONGEST`, but for the first `FEWEST`.
+    """
+    rounds: list[dict[str, float]] = []
+    start = time.perf_counter()
+    while len(rounds) < repeats and (len(rounds) < FEWEST or time.perf_counter() - start < LONGEST):
+        rounds.append({name: seconds(call) for name, call in calls.items()})
     return {name: np.asarray([times[name] for times in rounds]) for name in calls}
 
 

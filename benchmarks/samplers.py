@@ -141,7 +141,9 @@ def compare(dim: int, repeats: int, *, key: jax.Array) -> Row:
     times = _shared.in_turn(calls, repeats)
     medians = (_shared.spread(times[name] / MOVES).median for name in functions)
     ratio = _shared.spread(times["blackjax"] / times["ours"])
-    return Row(dim, CHAINS, MOVES, *medians, ratio.median, ratio.low, ratio.high, *acceptance.values(), repeats)
+    return Row(
+        dim, CHAINS, MOVES, *medians, ratio.median, ratio.low, ratio.high, *acceptance.values(), len(times["ours"])
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
