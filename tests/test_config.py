@@ -20,6 +20,7 @@ from conjugate_moments import config as records
 from conjugate_moments.config import Config, ConfigError, Scales, fingerprint, load, read_samples, validate
 from conjugate_moments.config.density import ONLY, SAMPLERS
 from conjugate_moments.config.images import AVAILABLE, BASELINES, SIDES, Inpainting
+from conjugate_moments.measures.planar import PLANAR
 from conjugate_moments.settings import METHODS, DensitySettings, ImageSettings, PeerSettings, TrainingSettings
 
 ROOT = Path(__file__).parents[1]
@@ -81,6 +82,20 @@ def test_shipped_files_validate(name):
     config = load(FILES[name], schema=SCHEMA, root=ROOT)
     assert config.output == {"config": "results", "smoke": "results/smoke", "paper": "results/paper"}[name]
     assert pickle.loads(pickle.dumps(config)) == config
+
+
+def test_nine_laid_over_the_default_changes_only_the_planar_study():
+    from snakemake.utils import update_config
+
+    default = yaml.safe_load(FILES["config"].read_text(encoding="utf-8"))
+    merged = copy.deepcopy(default)
+    update_config(merged, yaml.safe_load((ROOT / "config/nine.yaml").read_text(encoding="utf-8")))
+    config = validate(merged, schema=SCHEMA, root=ROOT)
+    assert set(config.learning.planar.laws) == set(PLANAR)
+    assert config.learning.planar.training == validate(default, schema=SCHEMA, root=ROOT).learning.planar.training
+    assert config.output == "results/nine"
+    assert {key for key in default if merged[key] != default[key]} == {"output", "learning"}
+    assert merged["learning"]["truth"] == default["learning"]["truth"]
 
 
 def test_schema_is_a_valid_schema():
