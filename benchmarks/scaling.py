@@ -19,6 +19,7 @@ import numpy as np
 from conjugate_moments._random import normal, uniform
 from conjugate_moments.fits.stepwise import Stepwise
 from conjugate_moments.fits.truths import MODES, WIDTH
+from conjugate_moments.metrics.learned import LARGEST_UNCONVERGED
 from conjugate_moments.settings import TrainingSettings
 
 SEED = 0
@@ -170,8 +171,11 @@ def sweep(scale: Scale) -> list[Cell]:
 
 
 def exponents(cells: Sequence[Cell], name: str) -> list[Exponent]:
-    """Of measured cells; none where they are too few for a standard error."""
-    used = [cell for cell in cells if cell.status == MEASURED]
+    """Of measured cells whose conjugates were solved; none where they are too few for a standard error.
+
+    Where the conjugate ran into the limit on its steps, the time is that of the limit, and does not grow as it should.
+    """
+    used = [cell for cell in cells if cell.status == MEASURED and cell.unconverged <= LARGEST_UNCONVERGED]
     design = np.asarray([[1.0, np.log(cell.dim), np.log(cell.batch)] for cell in used])
     if len(used) < 4 or np.linalg.matrix_rank(design) < 3:
         return []

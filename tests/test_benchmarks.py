@@ -101,16 +101,31 @@ def test_no_program_takes_a_private_name_from_the_package():
 def test_exponents_of_a_power_law(program):
     scaling = program("scaling")
     cells = [
-        scaling.Cell(dim, batch, "8", scaling.MEASURED, 3e-6 * dim**1.5 * batch**0.75)
+        scaling.Cell(dim, batch, "8", scaling.MEASURED, 3e-6 * dim**1.5 * batch**0.75, unconverged=0.0)
         for dim in (2, 8, 32)
         for batch in (16, 64)
     ]
-    # A skipped cell has a prediction, not a measurement: it must not be fitted.
-    found = scaling.exponents([*cells, scaling.Cell(64, 64, "8", scaling.SKIPPED, 1.0)], "all")
+    # A skipped cell has a prediction, one with capped conjugates the time of the cap: neither must be fitted.
+    skipped = scaling.Cell(64, 64, "8", scaling.SKIPPED, 1.0)
+    capped = scaling.Cell(64, 64, "8", scaling.MEASURED, 1.0, unconverged=0.1)
+    found = scaling.exponents([*cells, skipped, capped], "all")
     assert [row.count for row in found] == [6, 6]
     np.testing.assert_allclose([row.value for row in found], [1.5, 0.75], rtol=1e-12)
     np.testing.assert_allclose([row.standard_error for row in found], 0, atol=1e-12)
     assert scaling.exponents(cells[:3], "all") == []
+
+
+@pytest.mark.parametrize(("taken", "rounds"), [(0.1, 11), (8.0, 4), (60.0, 3)])
+def test_rounds_end_with_the_time_but_never_before_the_fewest(program, monkeypatch, taken, rounds):
+    program("conjugate")
+    shared, clock = sys.modules["_shared"], [0.0]
+    monkeypatch.setattr(shared.time, "perf_counter", lambda: clock[0])
+
+    def call():
+        clock[0] += taken
+
+    times = shared.in_turn({"one": call}, 11)["one"]
+    np.testing.assert_allclose(times, np.full(rounds, taken))
 
 
 def test_a_peer_that_is_not_there_gives_a_lower_bound(program, monkeypatch):
