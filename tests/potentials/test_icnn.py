@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from conjugate_moments.fits.gaussian import fit_gaussian
-from conjugate_moments.potentials.base import gradients, hessians, values
+from conjugate_moments.potentials.base import gradients, hessians, values, values_and_gradients
 from conjugate_moments.potentials.icnn import FLOOR, InputConvexNetwork
 from conjugate_moments.potentials.quadratic import Quadratic
 
@@ -27,6 +27,19 @@ def moved(net, size, seed=0):
     rng = np.random.default_rng(seed)
     trained = jax.tree.map(lambda x: x + jnp.asarray(size * rng.normal(size=x.shape), x.dtype), replace(net, frame=()))
     return replace(trained, frame=net.frame)
+
+
+@pytest.mark.parametrize("widths", [(12,), (12, 8, 6)])
+@pytest.mark.parametrize("reach", [1e-3, 1.0, 30.0])
+def test_gradient_is_that_of_the_value(widths, reach):
+    """Close to the origin, where rises are computed in another way, and far from it."""
+    with jax.enable_x64(True):
+        net = moved(network(widths), 1.0)
+        points = np.asarray(net.frame.origin) + reach * (POINTS - MEAN)
+        found = values_and_gradients(net, points)
+        expected = jax.jit(jax.vmap(jax.value_and_grad(net.value)))(jnp.asarray(points))
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("widths", [(12,), (12, 8, 6)])

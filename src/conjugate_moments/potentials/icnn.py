@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -225,14 +226,45 @@ class InputConvexNetwork(Potential):
         step = (x - frame.origin) / frame.scale
         arguments, slope = self._at_origin(frame)
         # Differences to the origin all along: on P_w, w itself may be a million times smaller than its parts.
-        rise = _maximum_rise(arguments[0], self.inputs[0] @ step, self.smoothing)
+        rise = _maximum_rise(arguments[0], _times(_pieces_first(self.inputs[0]), step), self.smoothing)
         for raw, A, s in zip(self.mixing, self.inputs[1:], arguments[1:], strict=True):
             rise = _unit_rise(s, _mean_weights(raw) @ rise + A @ step, self.smoothing)
         units = _mean_weights(self.output) @ rise - slope @ step
-        origin = (frame.origin - frame.centre) / frame.scale
-        F, middle = frame.factor * self.factor, frame.damping**2 * origin + step / 2
-        quadratic = jnp.sum((F @ step) * (F @ middle)) + jnp.sum(frame.floor * step * middle)
-        return quadratic + (frame.linear * self.linear) @ step + frame.gain * units
+        return self._rest(frame, step)[0] + frame.gain * units
+
+    def gradient(self, x: Array) -> Array:
+        """∇w at one point `[d]`."""
+        return self.value_and_gradient(x)[1]
+
+    def value_and_gradient(self, x: Array) -> tuple[Array, Array]:
+        """w and ∇w at one point `[d]`, which share the exponentials of all pieces: those are what they cost."""
+        frame = self._fixed()
+        step = (x - frame.origin) / frame.scale
+        arguments, slope = self._at_origin(frame)
+        pieces = _pieces_first(self.inputs[0])
+        rise, shares = _rise_and_shares(arguments[0], _times(pieces, step), self.smoothing)
+        slopes = []
+        for raw, A, s in zip(self.mixing, self.inputs[1:], arguments[1:], strict=True):
+            more = _mean_weights(raw) @ rise + A @ step
+            rise = _unit_rise(s, more, self.smoothing)
+            slopes.append(_unit_slope(s + more, self.smoothing))
+        weights, gradient = _mean_weights(self.output), -slope
+        units = weights @ rise - slope @ step
+        for raw, A, factor in zip(self.mixing[::-1], self.inputs[:0:-1], slopes[::-1], strict=True):
+            weights = weights * factor
+            gradient += weights @ A
+            weights = weights @ _mean_weights(raw)
+        gradient += (weights * shares).reshape(-1) @ pieces.reshape(-1, self.dim)
+        value, rest = self._rest(frame, step)
+        return value + frame.gain * units, (rest + frame.gain * gradient) / frame.scale
+
+    def _rest(self, frame: Frame, step: Array) -> tuple[Array, Array]:
+        """The quadratic and linear parts, and their derivative by t, `[d]`."""
+        F, linear = frame.factor * self.factor, frame.linear * self.linear
+        start = frame.damping**2 * (frame.origin - frame.centre) / frame.scale
+        middle, end = start + step / 2, start + step
+        value = jnp.sum((F @ step) * (F @ middle)) + jnp.sum(frame.floor * step * middle) + linear @ step
+        return value, (F @ end) @ F + frame.floor * end + linear
 
     def _at_origin(self, frame: Frame) -> tuple[list[Array], Array]:
         """Arguments of every layer at the origin, and the slope of u there before its tangent is taken off, `[d]`."""
@@ -245,9 +277,13 @@ class InputConvexNetwork(Potential):
         return arguments, _mean_weights(self.output) @ slope
 
     def _layers(self, t: Array) -> tuple[list[Array], list[Array]]:
-        """Arguments of every layer; Jacobians of the first layer's units and of the arguments above, `[h_k, d]`."""
-        s = self.inputs[0] @ t + self.biases[0]
-        z, J = _maximum(s, self.smoothing), _mean_piece(s, self.inputs[0], self.smoothing)
+        """Arguments of every layer; Jacobians of the first layer's units and of the arguments above, `[h_k, d]`.
+
+        Arguments of the first layer are those of all pieces, `[pieces, h_1]`.
+        """
+        pieces = _pieces_first(self.inputs[0])
+        s = _times(pieces, t) + self.biases[0].T
+        z, J = _maximum(s, self.smoothing), _mean_piece(s, pieces, self.smoothing)
         arguments, jacobians = [s], [J]
         for raw, A, b in zip(self.mixing, self.inputs[1:], self.biases[1:], strict=True):
             weights = _mean_weights(raw)
@@ -277,18 +313,22 @@ class InputConvexNetwork(Potential):
             s, J = arguments[k], jacobians[k]
             total += J.T @ ((weight * _unit_curvature(s, self.smoothing))[:, None] * J)
             weight = (weight * _unit_slope(s, self.smoothing)) @ _mean_weights(self.mixing[k - 1])
-        total += _covariance(weight / self.smoothing, arguments[0], self.inputs[0], jacobians[0], self.smoothing)
+        pieces = _pieces_first(self.inputs[0])
+        total += _covariance(weight / self.smoothing, arguments[0], pieces, self.smoothing)
         return total / frame.scale[:, None] / frame.scale
 
 
-def _covariance(weights: Array, s: Array, pieces: Array, mean: Array, smoothing: float) -> Array:
-    """Σ_j weights_j Cov(pieces_j), `[d, d]`, each piece with its share of the maximum of s_j, `mean` the means."""
-    # Less the plain mean of a unit's pieces, which all points share, little is left to cancel.
-    plain = pieces.mean(axis=1)
-    shares = weights[:, None] * jax.nn.softmax(s / smoothing, axis=1)
-    second = _shared_gram(shares.reshape(-1), (pieces - plain[:, None]).reshape(-1, pieces.shape[-1]))
-    shift = mean - plain
-    return second - shift.T @ (weights[:, None] * shift)
+def _covariance(weights: Array, s: Array, pieces: Array, smoothing: float) -> Array:
+    """Σ_j weights_j Cov(pieces_j), `[d, d]`, each piece with its share of the maximum of s_j.
+
+    A covariance is the sum of π_p π_q (a_p − a_q)(a_p − a_q)ᵀ over pairs of pieces with shares π: nothing cancels, and
+    the matrices are the same at every point.
+    """
+    shares = _shares(s, smoothing)
+    pairs = list(itertools.combinations(range(len(pieces)), 2))
+    weights = jnp.stack([weights * shares[p] * shares[q] for p, q in pairs])
+    gaps = jnp.stack([pieces[p] - pieces[q] for p, q in pairs])
+    return _shared_gram(weights.reshape(-1), gaps.reshape(-1, pieces.shape[-1]))
 
 
 def _shared_gram(weights: Array, J: Array) -> Array:
@@ -299,33 +339,72 @@ def _shared_gram(weights: Array, J: Array) -> Array:
     return (weights @ (J[:, rows] * J[:, columns]))[place]
 
 
+def _pieces_first(A: Array) -> Array:
+    """Affine functions `[h, pieces, d]` as `[pieces, h, d]`.
+
+    XLA on the CPU sums an axis of a few entries many times slower than it adds as many arrays, `_over_pieces`: with the
+    pieces last, values and gradients took four times as long (two widths, d = 2 and 8).
+    """
+    return jnp.moveaxis(A, 1, 0)
+
+
+def _times(pieces: Array, t: Array) -> Array:
+    """The product of `[pieces, h, d]` and `[d]`: one matrix product."""
+    return (pieces.reshape(-1, pieces.shape[-1]) @ t).reshape(pieces.shape[:-1])
+
+
+def _over_pieces(combine: Callable[[Array, Array], Array], s: Array) -> Array:
+    """All pieces of `[pieces, h]` combined: `[h]`."""
+    return reduce(combine, list(s))
+
+
+def _exponentials(s: Array) -> tuple[Array, Array, Array]:
+    """exp(s − m) of `[pieces, h]`, their sum over the pieces `[h]`, and m, the maximum over them `[h]`."""
+    top = jax.lax.stop_gradient(_over_pieces(jnp.maximum, s))
+    found = jnp.exp(s - top)
+    return found, _over_pieces(jnp.add, found), top
+
+
 def _maximum(s: Array, smoothing: float) -> Array:
-    """Smooth maximum over the last axis."""
-    return smoothing * jax.nn.logsumexp(s / smoothing, axis=-1)
+    """Smooth maximum over the pieces of `[pieces, h]`, `[h]`."""
+    _, total, top = _exponentials(s / smoothing)
+    return smoothing * (top + jnp.log(total))
+
+
+def _shares(s: Array, smoothing: float) -> Array:
+    """Of the pieces in the smooth maxima of s `[pieces, h]`."""
+    found, total, _ = _exponentials(s / smoothing)
+    return found / total
 
 
 def _mean_piece(s: Array, pieces: Array, smoothing: float) -> Array:
-    """Slopes of the smooth maxima of s `[h, pieces]`: means of `pieces` `[h, pieces, d]`, `[h, d]`."""
-    return jnp.einsum("hp,hpd->hd", jax.nn.softmax(s / smoothing, axis=-1), pieces)
+    """Slopes of the smooth maxima of s `[pieces, h]`: means of `pieces` `[pieces, h, d]`, `[h, d]`."""
+    return jnp.einsum("ph,phd->hd", _shares(s, smoothing), pieces)
+
+
+def _rise_and_shares(s: Array, step: Array, smoothing: float) -> tuple[Array, Array]:
+    """max_β(s + step) − max_β(s), to the relative accuracy of the step, and the shares in max_β(s + step)."""
+    step = step / smoothing
+    before = jax.nn.log_softmax(s / smoothing, axis=0)
+    found, total, top = _exponentials(before + step)
+    far = top + jnp.log(total)
+    near = jnp.log1p(_over_pieces(jnp.add, jnp.exp(before) * jnp.expm1(jnp.clip(step, -1, 1))))
+    is_near = _over_pieces(jnp.maximum, jnp.abs(step)) <= 1
+    return smoothing * jnp.where(is_near, near, far), found / total
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _maximum_rise(s: Array, step: Array, smoothing: float) -> Array:
-    """max_β(s + step) − max_β(s), to the relative accuracy of the step."""
-    step = step / smoothing
-    shares = jax.nn.log_softmax(s / smoothing, axis=-1)
-    small = jnp.clip(step, -1, 1)
-    near = jnp.log1p(jnp.sum(jnp.exp(shares) * jnp.expm1(small), axis=-1))
-    far = jax.nn.logsumexp(shares + step, axis=-1)
-    return smoothing * jnp.where(jnp.all(small == step, axis=-1), near, far)
+    """The first of `_rise_and_shares`, with a derivative of the same accuracy."""
+    return _rise_and_shares(s, step, smoothing)[0]
 
 
 @_maximum_rise.defjvp
 def _maximum_rise_derivative(smoothing: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (s, step), (ds, dstep) = primals, tangents
-    shares, before = jax.nn.softmax((s + step) / smoothing, axis=-1), jax.nn.softmax(s / smoothing, axis=-1)
-    slope = jnp.sum(shares * dstep, axis=-1) + jnp.sum((shares - before) * ds, axis=-1)
-    return _maximum_rise(s, step, smoothing), slope
+    rise, shares = _rise_and_shares(s, step, smoothing)
+    slope = _over_pieces(jnp.add, shares * dstep + (shares - _shares(s, smoothing)) * ds)
+    return rise, slope
 
 
 def _unit(s: Array, smoothing: float) -> Array:
