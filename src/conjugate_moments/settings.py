@@ -152,7 +152,7 @@ class DensitySettings(TrainingSettings):
     Args:
       steps: as for `TrainingSettings`, and so for the rest.
       batch: points of one step, at each of which the density is evaluated once.
-      share: of the batch that is drawn from the exploration, the rest from the model.
+      share: of the batch that explores, the rest being draws of the model; see `fit_density`.
       scale: standard deviation of the Gaussian about 0 that the exploration begins with, in units of y. It is widened
         as long as the mass spreads as far, so that too small a value costs evaluations, and misses modes far outside.
       explorations: density evaluations of the exploration, each time it is widened.

@@ -10,11 +10,16 @@ from scipy import stats
 
 from conjugate_moments import DensitySettings, DivergedError, fit_density, load
 from conjugate_moments.fits._explore import LOOKS, explore
-from conjugate_moments.fits.density import CLIP, _pulls
+from conjugate_moments.fits.density import CLIP, _outwards, _pulls, _renewed, outer_log_density
+from conjugate_moments.potentials.quadratic import Quadratic
 
 KEY = jax.random.key(0)
 MEAN = np.array([0.6, -0.3])
 COV = np.array([[1.0, 0.7], [0.7, 0.8]])
+# The conjugate closed form: P_w is N(A, S), and ∇w*(x) = S x + A.
+VALUES, VECTORS = np.linalg.eigh(COV)
+S = (VECTORS * np.cbrt(VALUES)) @ VECTORS.T
+A = np.linalg.solve(np.eye(2) + S, MEAN)
 QUICK = DensitySettings(steps=150, batch=256, widths=(16,), explorations=20_000, learning_rate=2e-2)
 SMOOTH = replace(QUICK, smoothing=1.0, slope=1.5, quadratic=0.7)
 BRIEF = DensitySettings(steps=4, batch=32, widths=(4,), explorations=10_000)
@@ -36,10 +41,8 @@ def fit():
 
 def test_gaussian_has_its_closed_form(fit):
     # w is quadratic; the network starts with smooth units instead, and the equation alone corrects it.
-    values, vectors = np.linalg.eigh(COV)
-    S = (vectors * np.cbrt(values)) @ vectors.T
     y = np.random.default_rng(0).multivariate_normal(MEAN, COV, 2000)
-    exact = (y - np.linalg.solve(np.eye(2) + S, MEAN)) @ np.linalg.inv(S)
+    exact = (y - A) @ np.linalg.inv(S)
     error = np.mean(np.sum((fit.inverse_transport(y) - exact) ** 2, axis=1)) / np.trace(S)
     assert error < 5e-4  # 1.4e-4 was measured
     assert fit.status.converged
@@ -198,6 +201,43 @@ def test_pulls_sum_to_nothing_and_are_clipped():
     assert abs(found.sum() / 203) < 1e-4
     assert np.abs(found).max() == CLIP
     assert found[-1] == CLIP
+
+
+def outer_draws(n, key):
+    x = A + np.asarray(jax.random.normal(key, (n, 2))) @ np.linalg.cholesky(S).T
+    return np.asarray(_outwards(jnp.asarray(x), jnp.asarray(A))) @ S + A
+
+
+def test_images_of_draws_moved_outwards_have_their_closed_form():
+    # In two dimensions by a half: a Gaussian about MEAN of 2.25 times the covariance.
+    network, y = Quadratic.from_matrix(np.linalg.inv(S), A), outer_draws(4000, KEY)
+    np.testing.assert_allclose(np.cov(y.T), 2.25 * COV, atol=5 * 2.25 * np.sqrt(2 / 4000))
+    found = np.asarray(outer_log_density(network, jnp.asarray(y), jnp.asarray(A)))
+    np.testing.assert_allclose(
+        np.diff(found), np.diff(stats.multivariate_normal(MEAN, 2.25 * COV).logpdf(y)), atol=1e-3
+    )
+
+
+def test_pool_comes_to_the_law_from_elsewhere():
+    """A Gaussian that draws moved outwards cover, so that their weights are bounded; from a single point."""
+    mean, cov = np.array([0.8, 0.0]), np.array([[0.5, 0.25], [0.25, 0.4]])
+    network, law, n = Quadratic.from_matrix(np.linalg.inv(S), A), stats.multivariate_normal(mean, cov), 2000
+    pool = np.tile([2.5, 1.5], (n, 1))
+    for i in range(60):
+        key_draws, key = jax.random.split(jax.random.fold_in(KEY, i))
+        y = np.concatenate([outer_draws(n, key_draws), pool])
+        pool = np.asarray(_renewed(network, jnp.asarray(y), jnp.asarray(-law.logpdf(y)), jnp.asarray(A), n, key=key))
+    # Rows are independent chains.
+    np.testing.assert_allclose(pool.mean(axis=0), mean, atol=4 * np.sqrt(0.5 / n))
+    np.testing.assert_allclose(np.cov(pool.T), cov, atol=4 * 0.5 * np.sqrt(2 / n))
+
+
+def test_pool_takes_no_point_that_is_not_known_and_leaves_none_outside():
+    network, pool = Quadratic.from_matrix(np.eye(2), np.zeros(2)), jnp.zeros((3, 2))
+    offered = jnp.ones((3, 2))
+    energy = jnp.array([jnp.nan, 0.0, 0.0, 0.0, jnp.inf, -50.0])
+    found = _renewed(network, jnp.concatenate([offered, pool]), energy, jnp.zeros(2), 3, key=KEY)
+    np.testing.assert_array_equal(found, [[0, 0], [1, 1], [0, 0]])
 
 
 def test_exploration_widens_until_it_holds_the_mass():

@@ -6,6 +6,8 @@ import pytest
 from scipy.stats import ortho_group
 
 from conjugate_moments import _random, fit_gaussian
+from conjugate_moments._ott import importing_ott
+from conjugate_moments.metrics._entropic import entropic_self_transport, entropic_transport
 from conjugate_moments.metrics.transport import gibbs_distance, matched_w2, noise_floor, sinkhorn_divergence
 from conjugate_moments.metrics.uvp import l2_uvp
 
@@ -64,14 +66,59 @@ def test_sinkhorn_divergence_between_gaussians_is_near_their_w2():
     assert abs(found - 1.5) < 0.9
 
 
-def test_unconverged_sinkhorn_is_refused(monkeypatch):
-    monkeypatch.setattr("conjugate_moments.metrics.transport.LARGEST_STEPS", 10)
-    from conjugate_moments.metrics import transport
+def heavy(n, seed):
+    """Neal's funnel: a few points lie far from all the others."""
+    z = normals(n, 2, seed)
+    return np.stack([3 * z[:, 0], z[:, 1] * np.exp(1.5 * z[:, 0])], axis=-1)
 
-    transport._solver.cache_clear()
-    with pytest.raises(ArithmeticError, match=r"not converged at epsilon 0\.001"):
+
+def test_two_points_against_two_have_their_closed_form():
+    """Costs 0 and c: both potentials are constant, and f + g = ε log(2 / (1 + e^{-c/ε}))."""
+    for c, epsilon in ((1.0, 0.3), (2.0, 0.02)):
+        cost = np.array([[0.0, c], [c, 0.0]])
+        expected = epsilon * np.log(2 / (1 + np.exp(-c / epsilon)))
+        for solve in (entropic_transport, entropic_self_transport):
+            assert np.isclose(solve(cost, epsilon, threshold=1e-9, most=50).value, expected, rtol=1e-9)
+
+
+def test_value_is_that_of_ott():
+    """Another solver, by Sinkhorn's iterations, to a threshold at which it is exact to 1e-6."""
+    with importing_ott():
+        from ott.geometry.pointcloud import PointCloud
+        from ott.solvers.linear import solve
+    x, y = heavy(60, 0), heavy(50, 1)
+    cost = np.sum((x[:, None] - y) ** 2, axis=-1)
+    epsilon = 0.05 * cost.mean()
+    with jax.enable_x64(True):
+        peer = solve(PointCloud(x, y, epsilon=epsilon), threshold=1e-6, max_iterations=20_000)
+        # Its plan is e^{(f + g - C)/ε}, without the weights.
+        expected = peer.f.mean() + peer.g.mean() + epsilon * np.log(60 * 50)
+    assert peer.converged
+    found = entropic_transport(cost, epsilon, threshold=1e-6, most=50)
+    assert np.isclose(found.value, float(expected), rtol=1e-6)
+
+
+def test_newton_steps_are_few_on_heavy_tails():
+    x, y = heavy(300, 0), heavy(300, 1)
+    found = sinkhorn_divergence(x, y, epsilon=5e-3 * y.var(axis=0).sum())
+    assert found.residual <= 1e-4
+    assert found.steps <= 30  # relaxed Sinkhorn iterations: 3,510 for 1,000 points of this law
+
+
+def test_dual_rises_to_the_value_of_the_transposed_problem():
+    """No step lowers it, and both orders of the samples, whose iterations differ, end at the same value."""
+    x, y = heavy(60, 0), heavy(70, 1)
+    cost = np.sum((x[:, None] - y) ** 2, axis=-1)
+    epsilon = 0.05 * cost.mean()
+    values = [entropic_transport(cost, epsilon, threshold=0.0, most=steps).value for steps in range(8)]
+    assert np.all(np.diff(values) >= -1e-12 * abs(values[-1]))
+    assert np.isclose(values[-1], entropic_transport(cost.T, epsilon, threshold=1e-9, most=50).value, rtol=1e-9)
+
+
+def test_unconverged_sinkhorn_is_refused(monkeypatch):
+    monkeypatch.setattr("conjugate_moments.metrics.transport.LARGEST_STEPS", 1)
+    with pytest.raises(ArithmeticError, match=r"not converged at epsilon 0\.001, .* after 1 steps"):
         sinkhorn_divergence(normals(50, 2, 0), 3 * normals(50, 2, 1), epsilon=0.001)
-    transport._solver.cache_clear()
 
 
 def test_matched_w2_of_a_moved_and_shuffled_sample_is_the_distance():

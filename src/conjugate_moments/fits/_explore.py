@@ -20,7 +20,7 @@ LOOKS = 4096  # points at which the density is looked at before anything is run
 WIDEST = 0.4  # of the Gaussian's standard deviation, that draws may have: beyond it is widened
 WIDENED = 4.0  # by this factor
 ATTEMPTS = 6
-POINTS = 8192  # explored points that are kept
+POINTS = 2048  # that are kept; a training that renews them comes to each of them the less often, the more there are
 # Scott's rule is for Gaussians: at 1, points left the wells of a product of eight, and a fit to it came to nothing
 # (effective sample size 0.1 %, against 68 % here, after 600 steps).
 KERNEL = 0.25

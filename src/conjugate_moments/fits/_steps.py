@@ -69,7 +69,11 @@ def follow(network: Target, chains: MalaState, moves: int, *, key: jax.Array, ro
 
 def images_of(carry: Carry, chains: MalaState, solver: RelativeConjugate) -> tuple[ConjugateSolution, jax.Array]:
     """∇w* at the chains' positions, and the images to start from next time: the old ones where a row was lost."""
-    x = chains.position
+    return images_at(carry, chains.position, solver)
+
+
+def images_at(carry: Carry, x: jax.Array, solver: RelativeConjugate) -> tuple[ConjugateSolution, jax.Array]:
+    """∇w* at points `[n, d]` of which `carry` has old images, and those to start from next time, as above."""
     found = solver.solve(carry.network, x, best_start(carry.network, x, carry.images, x))
     return found, jnp.where(jnp.isfinite(found.residual)[:, None], found.point, carry.images)
 

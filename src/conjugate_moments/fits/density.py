@@ -2,15 +2,22 @@
 
 ρ ∝ e^{-f} is ∇w*♯P_w where f(y) − w(∇w(y)) + log det ∇²w(y) is the same number at every y. The fit descends the
 variance of that number over points y, which are held fixed: draws ∇w*(x), x ~ P_w, of the model as it is, and a share
-of draws of a tempered exploration of ρ, so that modes are found (Vesseron, Béthune & Cuturi 2025, v2; the variance of
-log-weights as a loss: Richter et al. 2020). At the solution every term of the gradient is 0, and so is its noise.
-Only the exploration differentiates the log-density.
+of points that explore (Vesseron, Béthune & Cuturi 2025, v2; the variance of log-weights as a loss: Richter et al.
+2020). At the solution every term of the gradient is 0, and so is its noise. Only the exploration before the training
+differentiates the log-density.
+
+Half of the points that explore are from a pool of about ρ, at first that of a tempered exploration, so that modes are
+found. What that missed, as it does the neck of a funnel, the model finds in time: the other half are images of draws
+that were moved outwards, and each is offered to a row of the pool by the rule of Metropolis & Hastings, of which ρ is
+the stationary law (Gabrié, Rotskoff & Vanden-Eijnden 2022, who move their chains by a flow; a pool that is trained on
+again: Midgley et al. 2023). The densities of all these points are there for the loss, and cost no evaluation more.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +33,13 @@ from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.fits._check import check_reach
 from conjugate_moments.fits._explore import LogDensity, explore
 from conjugate_moments.fits._status import SCORED, DensityStatus
-from conjugate_moments.fits._steps import Carry, descend, follow, images_of, solver_for, started, traced
+from conjugate_moments.fits._steps import Carry, descend, follow, images_at, solver_for, started, traced
 from conjugate_moments.fits._training import train
 from conjugate_moments.fits.result import ANCHORS, ConjugateFit
 from conjugate_moments.fits.samples import single
-from conjugate_moments.potentials.base import gradients, hessians, values
+from conjugate_moments.potentials.base import Potential, gradients, hessians, values
 from conjugate_moments.potentials.icnn import InputConvexNetwork
+from conjugate_moments.samplers.mala import MalaState
 from conjugate_moments.settings import DensitySettings
 
 Array = NDArray[np.floating]
@@ -40,11 +48,11 @@ CLIP = 3.0  # nats from the common value beyond which a residual counts no more
 CENTRINGS = 20  # steps of the fixed point for that value
 
 
-class Given(NamedTuple):
-    """What every step is given: explored points `[n, d]`, and the root of the source's covariance `[d, d]`."""
+class Chains(NamedTuple):
+    """What moves from step to step: chains on P_w, and a pool of points of about ρ, `[n, d]`."""
 
-    explored: jax.Array
-    root: jax.Array
+    source: MalaState
+    pool: jax.Array
 
 
 @dataclass(frozen=True)
@@ -55,14 +63,20 @@ class _Cmfma:
     solver: RelativeConjugate
     log_density: LogDensity
 
-    def __call__(self, carry: Carry, given: Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
-        key_moves, key_rows = jax.random.split(key)
-        chains = follow(carry.network, carry.chains, self.settings.moves, key=key_moves, root=given.root)
-        found, images = images_of(carry, chains, self.solver)
-        rows = jax.random.randint(key_rows, (self.settings.explored,), 0, len(given.explored))
-        y = jnp.concatenate([images, given.explored[rows]])
+    def __call__(self, carry: Carry, root: jax.Array, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
+        """`root` is that of the source's covariance, `[d, d]`."""
+        key_moves, key_rows, key_pool = jax.random.split(key, 3)
+        chains, pool = carry.chains
+        chains = follow(carry.network, chains, self.settings.moves, key=key_moves, root=root)
+        own, outer = len(chains.position), _outer(self.settings)
+        mean = jnp.mean(chains.position, axis=0)
+        x = jnp.concatenate([chains.position, _outwards(chains.position[:outer], mean)])
+        found, images = images_at(carry, x, self.solver)
+        rows = jax.random.randint(key_rows, (self.settings.batch - len(x),), 0, len(pool))
+        y = jnp.concatenate([images, pool[rows]])
         used = jnp.concatenate([found.converged, jnp.ones(len(rows), bool)])
         energy = -jax.vmap(self.log_density)(y)
+        renewed = _renewed(carry.network, y[own:], jnp.where(used, energy, jnp.nan)[own:], mean, outer, key=key_pool)
         undefined = jnp.isnan(energy)
         # Outside its support the density is as small as the model cares to see.
         energy = jnp.where(jnp.isfinite(energy), energy, jnp.inf)
@@ -76,7 +90,50 @@ class _Cmfma:
 
         network, state, value = descend(self.settings, carry, loss)
         scalars = traced(value, found, chains) | {"undefined": jnp.mean(undefined)}
-        return Carry(network, state, chains, images), scalars
+        return Carry(network, state, Chains(chains, pool.at[rows].set(renewed)), images), scalars
+
+
+def _outer(settings: DensitySettings) -> int:
+    """Points of a batch that are images of draws moved outwards."""
+    return min(settings.explored // 2, settings.batch - settings.explored)
+
+
+def _outwards(x: jax.Array, mean: jax.Array) -> jax.Array:
+    """Points `[n, d]` moved away from their mean, those of a Gaussian by one standard deviation of their distance."""
+    return mean + _stretch(len(mean)) * (x - mean)
+
+
+def _stretch(dim: int) -> float:
+    # Of N(0, I) the distance is √d ± 1/√2. A ratio that does not fall with d leaves no draw where there is mass.
+    return 1 + 1 / math.sqrt(2 * dim)
+
+
+def outer_log_density(network: Potential, y: jax.Array, mean: jax.Array) -> jax.Array:
+    """Log-density at y `[n, d]`, up to a constant, of images of draws that were moved away from `mean` `[d]`; `[n]`."""
+    x = gradients(network, y)
+    return log_det(hessians(network, y)) - values(network, mean + (x - mean) / _stretch(len(mean)))
+
+
+def _renewed(
+    network: Potential, y: jax.Array, energy: jax.Array, mean: jax.Array, outer: int, *, key: jax.Array
+) -> jax.Array:
+    """Rows of the pool after a move by Metropolis & Hastings, in which each of the first has a point offered.
+
+    The proposals do not depend on the row, and have heavier tails than the model: where the weights ρ/q of the model's
+    own draws have no bound, chains that propose these get stuck (Mengersen & Tweedie 1996).
+
+    Args:
+      network: the present one.
+      y: `outer` points that are offered, and the rows of the pool, `[outer + n, d]`.
+      energy: there, NaN where a point is not to be taken.
+      mean: that draws were moved away from, `[d]`.
+      outer: how many are offered, at most n.
+      key: of the move.
+    """
+    log_weight = -energy - outer_log_density(network, y, mean)
+    log_level = jnp.log(jax.random.uniform(key, (outer,)))
+    taken = log_level < log_weight[:outer] - log_weight[outer : 2 * outer]
+    return y[outer:].at[:outer].set(jnp.where(taken[:, None], y[:outer], y[outer : 2 * outer]))
 
 
 def model_log_density(network: InputConvexNetwork, y: jax.Array) -> jax.Array:
@@ -173,12 +230,13 @@ def fit_density(
         slope=settings.slope,
         key=keys[1],
     )
-    given = Given(single(seen.points), single(symmetric_power(source_cov, 1 / 2)))
-    rest = settings.batch - settings.explored
+    pool = single(seen.points)
+    own = pool[np.arange(settings.batch - settings.explored) % len(pool)]
+    start = started(network, settings, own)
     carry, trace = train(
         _Cmfma(settings, solver_for(network, settings), log_density),
-        started(network, settings, given.explored[:rest]),
-        given,
+        start._replace(chains=Chains(start.chains, pool), images=jnp.concatenate([own, own[: _outer(settings)]])),
+        single(symmetric_power(source_cov, 1 / 2)),
         settings.steps,
         key=keys[2],
         name="cmfma",
