@@ -188,6 +188,7 @@ def test_bridge_agrees_with_quadrature_in_the_plane():
     assert abs(bridge.value - grid.value) <= 4 * bridge.standard_error <= 0.02
 
 
+@pytest.mark.optimised
 def test_standard_errors_of_the_bridge_are_calibrated():
     # 100 seeds had a root mean square error of 0.99 standard errors. For 8 it lies in these limits but for 1 in 500.
     w, truth, start = skew_law(8)

@@ -18,7 +18,7 @@ from conjugate_moments.samplers.weights import ess_fraction, shares
 KEY = jax.random.key(0)
 GAUSSIAN = energy("anisotropic")
 METHODS = {"mala": mala_sample, "nuts": partial(nuts_sample, warmup=200), "smc": smc_sample}
-BUDGET = {"mala": 30_000, "nuts": 15_000, "smc": 30_000}
+BUDGET = 30_000  # R̂ of NUTS was 1.003 to 1.005 with three keys, its limit 1.01; with half as much, 1.014 and 1.026
 
 
 def counted(log_density):
@@ -43,7 +43,7 @@ def found():
     samples = {}
     for name, method in METHODS.items():
         density, calls = counted(GAUSSIAN.log_density)
-        samples[name] = method(density, 2, key=KEY, budget=BUDGET[name], scale=1.5), len(calls)
+        samples[name] = method(density, 2, key=KEY, budget=BUDGET, scale=1.5), len(calls)
     return samples
 
 
@@ -68,8 +68,8 @@ def test_moments_of_a_gaussian(name, found):
 @pytest.mark.parametrize("name", METHODS)
 def test_every_evaluation_is_counted_and_within_the_budget(name, found):
     sample, calls = found[name]
-    assert sample.gradient_evaluations < sample.density_evaluations <= BUDGET[name]
-    assert sample.density_evaluations > BUDGET[name] / 2
+    assert sample.gradient_evaluations < sample.density_evaluations <= BUDGET
+    assert sample.density_evaluations > BUDGET / 2
     if name == "nuts":
         # A chain computes on while it waits for the longest of the four.
         assert sample.density_evaluations <= calls <= 4 * sample.density_evaluations
