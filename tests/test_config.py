@@ -129,7 +129,9 @@ def test_records_mirror_the_file():
     entry = config.images.sets["digits"]
     assert entry.training["patches"] == ImageSettings.from_dict(PATCHES)
     assert entry.training["whole"].patch is None
-    assert config.images.inpainting == Inpainting(("digits",), ("cmfgen_patches",), ("half", "centre"), 2, 4, 4, 2, 0.5)
+    assert config.images.inpainting == Inpainting(
+        ("digits",), ("cmfgen_patches", "cmfgen_quadratics", "monge_quadratics"), ("half", "centre"), 2, 4, 4, 2, 8, 3.0
+    )
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.samples = 3  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -328,7 +330,7 @@ def test_models_and_masks_of_images_are_those_that_exist():
     models = SCHEMA["$defs"]["image_set"]["properties"]["models"]["items"]["enum"]
     assert models == ["affine", *(f"{method}_{network}" for method in FITTED for network in networks)]
     rules = SCHEMA["properties"]["images"]["properties"]["inpainting"]["properties"]
-    assert rules["models"]["items"]["enum"] == [model for model in models[1:] if not model.endswith("_quadratics")]
+    assert rules["models"]["items"]["enum"] == models[1:]
     assert rules["masks"]["items"]["enum"] == list(masks((8, 8, 1)))
     assert {*models, *BASELINES} <= set(LEARNED)
 
@@ -720,13 +722,24 @@ FAULTS = {
         changed(("images.inpainting.models", ["cmfgen_patches", "monge_whole"])),
         "images.inpainting.models[1]: found monge_whole for digits, allowed: cmfgen_patches, monge_patches, cmfgen_who",
     ),
+    "completions by quadratics of images that are too large": (
+        changed(
+            (
+                "images.sets.avatars",
+                {**SMOKE["images"]["sets"]["digits"], "models": ["cmfgen_patches", "cmfgen_quadratics"]},
+            ),
+            ("images.inpainting.sets", ["avatars"]),
+            ("images.inpainting.models", ["cmfgen_quadratics"]),
+        ),
+        "images.inpainting.models[0]: found cmfgen_quadratics for avatars, allowed: cmfgen_patches",
+    ),
     "completions without any fit": (
         changed((f"{DIGITS}.models", ["affine"])),
         "images.inpainting.models[0]: found cmfgen_patches for digits, allowed: no model",
     ),
     "completions by the affine model": (
         changed(("images.inpainting.models.0", "affine")),
-        "images.inpainting.models[0]: found 'affine', allowed: one of cmfgen_patches, cmfgen_whole, monge_patches, mon",
+        "images.inpainting.models[0]: found 'affine', allowed: one of cmfgen_patches, cmfgen_whole, cmfgen_quadra",
     ),
     "more images to complete than held out": (
         changed(("images.inpainting.images", 101)),

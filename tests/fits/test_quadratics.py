@@ -112,6 +112,17 @@ def test_resumed_it_is_that_of_an_uninterrupted_fit(fit, tmp_path, monkeypatch):
         np.testing.assert_array_equal(one, other)
 
 
+def test_the_gaussian_that_is_close_to_the_source_has_its_moments(fit):
+    source, target = fit.source
+    x, _ = fit.draw(6400, key=KEY)
+    spread = x.std(axis=0)
+    # Four standard errors of the moments of 64 independent draws, one a chain; there are more.
+    assert np.all(np.abs(source.mean - x.mean(axis=0)) < 4 / np.sqrt(64) * spread)
+    assert np.all(np.abs(np.sqrt(np.sum(source.root**2, axis=1)) / spread - 1) < 4 / np.sqrt(2 * 64))
+    values = np.asarray(target.from_guess(x[:50].astype(np.float32), x[:50].astype(np.float32))[0])
+    np.testing.assert_allclose(values, fit.potential(x[:50]), rtol=1e-3, atol=1e-3)
+
+
 def test_monge_draws_its_source_exactly():
     fit = fit_quadratics(TRAIN, PIXELS, key=KEY, settings=QUICK, method="monge")
     x, status = fit.draw(4000, key=KEY)

@@ -12,7 +12,8 @@ from conjugate_moments import _cosine
 from conjugate_moments.conjugates import LBFGS, ConjugateSolution, Newton, NewtonCG
 from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.inference import inpainting
-from conjugate_moments.inference.inpainting import Completions, complete, posterior_root
+from conjugate_moments.inference._completions import R_HAT_LIMIT, Completions, trusted
+from conjugate_moments.inference.inpainting import complete, posterior_root
 from conjugate_moments.potentials.base import gradients
 from conjugate_moments.potentials.image_network import ImageNetwork
 from conjugate_moments.potentials.quadratic import Quadratic
@@ -269,9 +270,9 @@ def test_conjugates_that_are_missed_too_often_are_not_converged_whatever_r_hat_s
     solved = jnp.ones((1000, rows), bool).at[:200, 0].set(False)  # 0.2 % of the moves of the first image
     told = inpainting._Move(solved, solved, solved, solved, summary[:, 0])
     r_hat, share = inpainting._by_image(told, IMAGES, CHAINS)
-    assert np.all(r_hat < inpainting.R_HAT_LIMIT)
-    np.testing.assert_array_equal(inpainting._trusted(r_hat, share), [False, True, True])
-    assert not inpainting._trusted(np.array([np.nan]), np.ones(1))[0]
+    assert np.all(r_hat < R_HAT_LIMIT)
+    np.testing.assert_array_equal(trusted(r_hat, share), [False, True, True])
+    assert not trusted(np.array([np.nan]), np.ones(1))[0]
 
 
 def test_chains_that_have_not_met_are_not_converged():

@@ -45,6 +45,17 @@ def test_derivatives_are_those_of_the_value():
     )
 
 
+def test_the_map_is_the_mean_of_affine_maps_by_their_shares():
+    network = maximum(5)
+    points, log_shares = jax.vmap(network.gradient_and_log_shares)(POINTS)
+    np.testing.assert_allclose(points, gradients(network, POINTS), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(np.exp(log_shares).sum(axis=1), 1, rtol=1e-5)
+    matrices, offsets = network.affine_maps()
+    maps = np.einsum("kde,ne->nkd", matrices, POINTS) + offsets
+    expected = np.einsum("nk,nkd->nd", np.exp(log_shares), maps)
+    np.testing.assert_allclose(points, expected, rtol=1e-4, atol=1e-4 * float(jnp.abs(expected).max()))
+
+
 def test_the_hessian_is_at_least_the_least_curvature():
     network = maximum(5, smoothing=0.01)
     least = jnp.min(jnp.exp(network.frame.curvature * network.log_curvature) / network.frame.scale**2)

@@ -82,6 +82,7 @@ CONFIG = {
             "chains": 4,
             "draws": 4,
             "leaps": 1,
+            "particles": 4,
             "noise": 1.0,
         },
     },

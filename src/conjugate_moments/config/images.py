@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from conjugate_moments.config._messages import refuse
 from conjugate_moments.settings import ImageSettings, QuadraticsSettings
 
@@ -17,6 +19,7 @@ SIDES = {
     "cartoon": (32, 32, 3),
 }
 AVAILABLE = {"digits": 1797}
+LARGEST_DENSE = 1024  # dimension up to which inpainting forms matrices [d, d]
 BASELINES = ("mean", "nearest", "gaussian")  # of inpainting, without a fit
 
 
@@ -45,7 +48,8 @@ class ImageEntry:
 class Inpainting:
     """Experiment 6: `images` held-out ones of `sets` are completed under each mask, `chains` of `draws` for each.
 
-    `models` are fits of these sets. `noise` is in levels of a pixel, `leaps` are gradients of one move.
+    `models` are fits of these sets; those of quadratics have populations of `particles` in the place of chains of
+    `draws`. `noise` is in levels of a pixel, `leaps` are gradients of one move.
     """
 
     sets: tuple[str, ...]
@@ -55,6 +59,7 @@ class Inpainting:
     chains: int
     draws: int
     leaps: int
+    particles: int
     noise: float
 
 
@@ -90,7 +95,8 @@ def _check_inpainting(images: Images) -> None:
         if name not in images.sets:
             refuse(("images", "inpainting", "sets", place), name, f"sets of images.sets: {', '.join(images.sets)}")
         entry = images.sets[name]
-        fits = [model for model in entry.models if model != "affine" and not model.endswith("_quadratics")]
+        dense = np.prod(SIDES[name]) <= LARGEST_DENSE
+        fits = [model for model in entry.models if model != "affine" and (dense or not model.endswith("_quadratics"))]
         for position, model in enumerate(wanted.models):
             if model not in fits:
                 refuse(

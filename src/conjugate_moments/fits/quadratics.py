@@ -33,6 +33,7 @@ from conjugate_moments.fits.images import METHODS, OfImages, check_images, finge
 from conjugate_moments.fits.result import ANCHORS, FitResult, ForwardFit, GibbsStatus
 from conjugate_moments.fits.samples import single
 from conjugate_moments.inference.density import LogDet, LogNormaliser
+from conjugate_moments.inference.particles import Gaussian
 from conjugate_moments.measures.images import Pixels
 from conjugate_moments.potentials.base import Potential, gradients
 from conjugate_moments.potentials.quadratic_maxima import TUNED, QuadraticFrame, QuadraticMaxima
@@ -45,6 +46,7 @@ SHARPENED = 0.7  # share of the steps over which the smoothing falls, by `SHARPE
 UNKNOWN = "log_prob: found a potential known by its conjugate only, allowed: fits of the potential itself"
 CHAINS, WARMUP = 64, 40  # of draws of P_w, in units of `thin`: fewer than elsewhere, as each move solves a conjugate
 FIRST_STEP = 0.1  # of the chains, in the dimension `TUNED`
+SHORT, THIN = 8, 8  # draws of each chain, and moves between them, for the moments of P_w
 DENSE = 64  # dimension up to which chains are given a full root
 ENOUGH = 4  # points a dimension, that a full root is made of
 RIDGE = 1e-4  # added to their covariance, relative to its mean eigenvalue
@@ -152,11 +154,8 @@ class QuadraticsFit(_OfPixels, FitResult):
 
     def draw(self, n: int, *, key: jax.Array) -> tuple[Array, GibbsStatus]:
         """`n` draws of P_w, `[n, d]`, with their status."""
-        network, settings = self.network, self.settings
-        assert isinstance(network, QuadraticMaxima)
-        assert isinstance(settings, QuadraticsSettings)
-        target = ConjugateTarget(network, _solver(settings, network.frame.scale))
-        root = _root(np.asarray(self._anchors), network.frame.scale)
+        settings, target = cast("QuadraticsSettings", self.settings), self._target
+        root = self._root
         # Without a guess the conjugate may not be solved where a chain starts; its first solved proposal is then taken.
         state = initial_state(target, self.chains[:CHAINS], step=FIRST_STEP)
         key_warmup, key_run = jax.random.split(key)
@@ -177,6 +176,34 @@ class QuadraticsFit(_OfPixels, FitResult):
     def inverse_transport(self, y: ArrayLike) -> Array:
         """∇w at points `[n, d]`; NaN in rows whose conjugate did not converge."""
         return self._conjugate(y)
+
+    @cached_property
+    def source(self) -> tuple[Gaussian, ConjugateTarget]:
+        """A Gaussian that is close to P_w, and the energy w of P_w itself.
+
+        Its moments are those of a short run of the chains from where the training left them, the covariance shrunk
+        towards that of the closed form (Ledoit & Wolf 2004). Its key is the same for every fit.
+        """
+        from sklearn.covariance import ledoit_wolf
+
+        target = self._target
+        scale = np.asarray(target.potential.frame.scale, np.float64)
+        state = initial_state(target, self.chains, step=FIRST_STEP)
+        found = run(target, state, SHORT * THIN, key=_random.key_for(0, "source"), thin=THIN, root=self._root)
+        points = np.concatenate([self.chains, np.asarray(found.draws, np.float64).reshape(-1, self.dim)])
+        cov, _ = ledoit_wolf(points / scale)
+        return Gaussian(points.mean(axis=0), scale[:, None] * np.linalg.cholesky(cov)), target
+
+    @cached_property
+    def _root(self) -> jax.Array:
+        return _root(np.asarray(self._anchors), self._target.potential.frame.scale)
+
+    @cached_property
+    def _target(self) -> ConjugateTarget:
+        network, settings = self.network, self.settings
+        assert isinstance(network, QuadraticMaxima)
+        assert isinstance(settings, QuadraticsSettings)
+        return ConjugateTarget(network, _solver(settings, network.frame.scale))
 
     def _more_arrays(self) -> dict[str, Array]:
         return {**super()._more_arrays(), "chains": self.chains}
@@ -208,6 +235,11 @@ class QuadraticsMongeFit(_OfPixels, ForwardFit):
     method = "images_quadratics_monge"
 
     pixels: Pixels = field(kw_only=True)
+
+    @cached_property
+    def source(self) -> tuple[Gaussian, None]:
+        """The Gaussian that the map is from, which needs no further energy."""
+        return Gaussian(self.mean, self.cov**0.5), None
 
 
 def fit_quadratics(

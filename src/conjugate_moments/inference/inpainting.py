@@ -5,12 +5,11 @@ is w itself where the source is P_w (Vesseron, Béthune & Cuturi 2025), a Gaussi
 
 ∇w* is steep in some directions and flat in others, and so is the posterior: Langevin chains, a step at a time, do not
 cross it. A move is a trajectory of leapfrog steps (Hamiltonian Monte Carlo, Duane et al. 1987; Neal 2011), of which one
-alone is MALA.
+alone is MALA. Where w* is what is known, as a maximum of quadratics, `particles` does not depend on such moves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -26,51 +25,28 @@ from conjugate_moments._matrices import times
 from conjugate_moments.conjugates.base import Conjugate, select
 from conjugate_moments.conjugates.newton_cg import conjugate_gradients
 from conjugate_moments.conjugates.relative import RelativeConjugate
+from conjugate_moments.inference._completions import (
+    PROJECTIONS,
+    Completions,
+    Observe,
+    check_chains,
+    check_entries,
+    check_noise,
+    check_observed,
+    largest_r_hat,
+    trusted,
+)
 from conjugate_moments.potentials.base import Potential, check_points, gradients, hessian_products
 from conjugate_moments.samplers._target import Target
-from conjugate_moments.samplers.diagnostics import FEWEST_DRAWS, split_r_hat
+from conjugate_moments.samplers.diagnostics import FEWEST_DRAWS
 
-Observe = Callable[[Array], Array]
-
-FEWEST_CHAINS = 4  # for each image: what R̂ compares
 LEAPS = 40  # leapfrog steps of a trajectory: on digits 20 mixed worse, with fewer gradients and less jitter
 FIRST_STEP = 0.1  # in the frame of the root; adapted in the warm-up
 TARGET_ACCEPTANCE = 0.65  # optimal for trajectories as d grows (Beskos et al. 2013)
 JITTER = 0.5  # relative, of each trajectory's step size: in the right frame all periods are one, and may be met exactly
 PROBES = 8  # random signs at each start, for a diagonal model of the Hessians
-PROJECTIONS = 4  # directions of x, and of y, whose R̂ is looked at
 ACCURACY = 1e-3  # relative, of the linear solve in the gradient
 MOST_PRODUCTS = 100  # of Hessians and vectors, in that solve
-# R̂² is about 1 + 1/(effective draws of a half chain): below 1.05 the eight half chains of an image have 80, or more.
-R_HAT_LIMIT = 1.05
-UNSOLVED_LIMIT = 1e-3  # share of an image's moves that are rejected for want of a conjugate
-
-
-@dataclass(frozen=True, eq=False)
-class Completions:
-    """Draws of a posterior for each of n images, and whether to trust them.
-
-    Args:
-      points: y, `[s, n, d]`, in the order of the moves, those of all chains together.
-      sources: x, `[s, n, d]`, with y = ∇w*(x) within the tolerance of the solver.
-      acceptance: mean probability of acceptance after the warm-up.
-      r_hat: `[n]`, the largest split R̂ of the energy and of random projections of x and of y, over every move.
-      unconverged: share of the moves after the warm-up on which a conjugate was not solved. They are rejected: every
-        draw has a solved conjugate, but where this is not small, draws are of another law.
-      converged: `[n]`, whether R̂ < `R_HAT_LIMIT` and an image's own such share is at most `UNSOLVED_LIMIT`.
-      conjugate_steps: of the solver, mean over conjugates after the warm-up: what they cost.
-      gradient_residual: relative, of the linear solve in the gradient; the mean over moves of the largest on each. It
-        costs acceptance at most: the Metropolis rule corrects trajectories under every force that is a function of x.
-    """
-
-    points: NDArray[np.floating]
-    sources: NDArray[np.floating]
-    acceptance: float
-    r_hat: NDArray[np.floating]
-    unconverged: float
-    converged: NDArray[np.bool_]
-    conjugate_steps: float
-    gradient_residual: float
 
 
 @jax.tree_util.register_dataclass
@@ -185,7 +161,7 @@ def complete(
         `posterior_root` is right for an affine ∇w*. That of a fit to digits is so far from it that None did as well.
       key: of this call.
       draws: for each image, a multiple of `chains`.
-      chains: for each image, at least `FEWEST_CHAINS`.
+      chains: for each image, at least 4.
       moves: of each chain after the warm-up, a multiple of `draws`/`chains`, at least `FEWEST_DRAWS`.
       warmup: moves of each chain before.
       leaps: leapfrog steps in a move, with a conjugate each; 1 for MALA.
@@ -196,7 +172,7 @@ def complete(
     """
     _check_counts(draws, chains, moves, warmup, leaps)
     starts, observed = _check_arrays(potential, observe, observed, start, chains)
-    _check_noise(noise)
+    check_noise(noise)
     root = _check_root(root, potential.dim, starts.dtype)
     n = len(observed)
     key_norms, key_run, key_summary = jax.random.split(key, 3)
@@ -223,7 +199,7 @@ def complete(
         acceptance=float(told.probability.mean()),
         r_hat=r_hat,
         unconverged=float(1 - solved.mean()),
-        converged=_trusted(r_hat, solved),
+        converged=trusted(r_hat, solved),
         conjugate_steps=float(told.steps.mean() / leaps),
         gradient_residual=float(told.residual.mean()),
     )
@@ -252,7 +228,7 @@ def posterior_root(
     dim = len(source_root)
     if len(map_matrix) != dim:
         raise ValueError(f"map_matrix: found shape {list(map_matrix.shape)}, allowed: {[dim]} or {[dim, dim]}")
-    _check_noise(noise)
+    check_noise(noise)
     adjoint = np.asarray(observe(jnp.eye(dim)), np.float64)
     if adjoint.ndim != 2 or len(adjoint) != dim:
         raise ValueError(f"observe: found shape {list(adjoint.shape)}, allowed: [{dim}, k]")
@@ -377,14 +353,8 @@ def _side_by_side(kept: Array, n: int) -> NDArray[np.floating]:
 def _by_image(told: _Move, n: int, chains: int) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """The largest R̂ of each image's summaries, and the share of its conjugates that were solved, both `[n]`."""
     summary = told.summary.reshape(len(told.summary), n, chains, -1)
-    r_hat = jax.vmap(split_r_hat, in_axes=1)(summary).max(axis=1)
     solved = told.solved.reshape(len(told.solved), n, chains).mean(axis=(0, 2))
-    return np.asarray(r_hat), np.asarray(solved)
-
-
-def _trusted(r_hat: NDArray[np.floating], solved: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Whether draws of each image are to be used, `[n]`; NaN never is."""
-    return (r_hat < R_HAT_LIMIT) & (solved >= 1 - UNSOLVED_LIMIT)
+    return largest_r_hat(summary), np.asarray(solved)
 
 
 @jax.jit
@@ -402,8 +372,7 @@ def _row_norms(potential: Potential, points: Array, key: Array) -> Array:
 
 
 def _check_counts(draws: int, chains: int, moves: int, warmup: int, leaps: int) -> None:
-    if chains < FEWEST_CHAINS:
-        raise ValueError(f"chains: found {chains}, allowed: at least {FEWEST_CHAINS}")
+    check_chains("chains", chains)
     if draws < chains or draws % chains:
         raise ValueError(f"draws: found {draws}, allowed: multiples of chains = {chains}")
     kept = draws // chains
@@ -418,26 +387,15 @@ def _check_arrays(
     potential: Potential, observe: Observe, observed: ArrayLike, start: ArrayLike, chains: int
 ) -> tuple[Array, Array]:
     """Starts `[chains, n, d]` and observations `[n, k]`, finite floats."""
-    observed, start, dim = jnp.asarray(observed), jnp.asarray(start), potential.dim
-    if observed.ndim != 2 or not observed.size:
-        raise ValueError(f"observed: found shape {list(observed.shape)}, allowed: non-empty [n, k]")
+    start, dim = jnp.asarray(start), potential.dim
+    observed = check_observed(observe, observed, dim, jnp.promote_types(start.dtype, jnp.float32))
     n = len(observed)
     if start.shape not in ((n, dim), (chains, n, dim)):
         raise ValueError(f"start: found shape {list(start.shape)}, allowed: {[n, dim]} or {[chains, n, dim]}")
     starts = jnp.broadcast_to(start, (chains, n, dim)).reshape(-1, dim)
     starts = check_points(potential, starts).reshape(chains, n, dim)
-    seen = jax.eval_shape(observe, starts[0]).shape
-    if seen != observed.shape:
-        raise ValueError(f"observed: found shape {list(observed.shape)}, allowed: {list(seen)}, that of observe")
-    for name, array in (("observed", observed), ("start", starts)):
-        if not bool(jnp.all(jnp.isfinite(array))):
-            raise ValueError(f"{name}: found NaN or infinite entries, allowed: none")
-    return starts, observed.astype(starts.dtype)
-
-
-def _check_noise(noise: float) -> None:
-    if not 0 < noise < float("inf"):
-        raise ValueError(f"noise: found {noise}, allowed: finite numbers > 0")
+    check_entries("start", starts)
+    return starts, observed
 
 
 def _check_root(root: ArrayLike | None, dim: int, dtype: Any) -> Array | None:

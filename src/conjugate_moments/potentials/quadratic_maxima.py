@@ -114,11 +114,24 @@ class QuadraticMaxima(LowRankPotential):
         frame = _fixed(self.frame)
         t, beta = (x - frame.centre) / frame.scale, frame.smoothing * frame.distance
         arguments, along = self._arguments(frame, t)
-        shares = jax.nn.softmax(arguments / beta)
-        slope = shares @ (frame.slope * self.slopes) + (shares @ jnp.exp(frame.curvature * self.log_curvature)) * t
-        slope += jnp.einsum("k,kr,krd->d", shares, along, frame.shape * self.shapes)
         value = jnp.sum(frame.image * (x - frame.centre)) + beta * jax.nn.logsumexp(arguments / beta)
-        return value, frame.image + slope / frame.scale
+        return value, self._slope(frame, t, jax.nn.softmax(arguments / beta), along)
+
+    def gradient_and_log_shares(self, x: Array) -> tuple[Array, Array]:
+        """∇φ at one point `[d]`, the mean of the parts' maps, and the logarithms of their shares in it, `[K]`."""
+        frame = _fixed(self.frame)
+        t, beta = (x - frame.centre) / frame.scale, frame.smoothing * frame.distance
+        arguments, along = self._arguments(frame, t)
+        log_shares = jax.nn.log_softmax(arguments / beta)
+        return self._slope(frame, t, jnp.exp(log_shares), along), log_shares
+
+    def affine_maps(self) -> tuple[Array, Array]:
+        """A `[K, d, d]`, symmetric, and c `[K, d]`: what ∇φ is, A_k x + c_k, where the k-th share is 1."""
+        frame = _fixed(self.frame)
+        shapes, curvature = frame.shape * self.shapes, jnp.exp(frame.curvature * self.log_curvature)
+        matrices = jnp.einsum("krd,kre->kde", shapes, shapes) + jax.vmap(jnp.diag)(curvature)
+        matrices = matrices / frame.scale[:, None] / frame.scale
+        return matrices, frame.image + frame.slope * self.slopes / frame.scale - matrices @ frame.centre
 
     def hessian(self, x: Array) -> Array:
         """∇²φ at one point `[d]`: mean curvature of the quadratics, and covariance of their slopes over β."""
@@ -145,6 +158,11 @@ class QuadraticMaxima(LowRankPotential):
         apart = jnp.sqrt(share / beta)[:, None] * (slopes - share @ slopes / jnp.sum(share))
         rows = (jnp.sqrt(share[:shaped])[:, None, None] * shapes[:shaped]).reshape(-1, self.dim)
         return (shares @ curvature) / frame.scale**2, jnp.concatenate([apart, rows]) / frame.scale
+
+    def _slope(self, frame: QuadraticFrame, t: Array, shares: Array, along: Array) -> Array:
+        slope = shares @ (frame.slope * self.slopes) + (shares @ jnp.exp(frame.curvature * self.log_curvature)) * t
+        slope += jnp.einsum("k,kr,krd->d", shares, along, frame.shape * self.shapes)
+        return frame.image + slope / frame.scale
 
     def _arguments(self, frame: QuadraticFrame, t: Array) -> tuple[Array, Array]:
         """s `[K]`, and L_k t, `[K, rank]`."""
