@@ -8,7 +8,15 @@ import pytest
 from conjugate_moments import ImageSettings, Pixels
 from conjugate_moments.fits import _image_rows as module
 from conjugate_moments.fits import _rows
-from conjugate_moments.fits._image_rows import ImageRows, ImageStream, check_images, fingerprint, image_rows
+from conjugate_moments.fits._image_rows import (
+    ImageRows,
+    ImageStream,
+    check_images,
+    cosine_points,
+    fingerprint,
+    image_rows,
+    pixel_points,
+)
 from conjugate_moments.fits._rows import blocks, draw_rows, of_step, step_keys
 
 KEY = jax.random.key(0)
@@ -38,21 +46,29 @@ def on_disk(tmp_path):
 
 
 def test_only_what_is_mapped_from_a_file_stays_there(on_disk):
-    assert isinstance(image_rows(check_images(IMAGES, PIXELS), PIXELS, BATCH), ImageRows)
-    assert isinstance(image_rows(check_images(on_disk(IMAGES), PIXELS), PIXELS, BATCH), ImageStream)
+    assert isinstance(image_rows(check_images(IMAGES, PIXELS), PIXELS, cosine_points, BATCH), ImageRows)
+    assert isinstance(image_rows(check_images(on_disk(IMAGES), PIXELS), PIXELS, cosine_points, BATCH), ImageStream)
 
 
+@pytest.mark.parametrize("points", [cosine_points, pixel_points])
 @pytest.mark.parametrize("kind", [np.uint8, np.int64])
-def test_a_draw_is_that_of_memory(kind, on_disk):
-    stream, rows = ImageStream(on_disk(IMAGES.astype(kind)), PIXELS, BATCH), ImageRows(jnp.asarray(IMAGES), PIXELS)
-    np.testing.assert_array_equal(stream.draw(40, KEY), rows.draw(40, KEY))
+def test_a_draw_is_that_of_memory(kind, points, on_disk):
+    stream = ImageStream(on_disk(IMAGES.astype(kind)), PIXELS, points, BATCH)
+    np.testing.assert_array_equal(stream.draw(40, KEY), ImageRows(jnp.asarray(IMAGES), PIXELS, points).draw(40, KEY))
+
+
+def test_cosine_points_are_pixel_points_turned():
+    ways = [ImageRows(jnp.asarray(IMAGES), PIXELS, points).draw(40, KEY) for points in (cosine_points, pixel_points)]
+    np.testing.assert_allclose(*(z @ z.T for z in ways), rtol=1e-4, atol=1e-4)
+    assert not np.allclose(*ways, atol=0.1)
 
 
 @pytest.mark.parametrize("in_block", [1, 3, 1000])
 def test_every_step_is_given_what_it_would_have_drawn(in_block, on_disk, monkeypatch):
     """Over stretches of 7, 7 and 4 steps, in blocks that may not divide them."""
     monkeypatch.setattr(_rows, "BLOCK", in_block * STEP)
-    rows, data = ImageRows(jnp.asarray(IMAGES), PIXELS), {"rows": ImageStream(on_disk(IMAGES), PIXELS, BATCH), "a": 1}
+    rows = ImageRows(jnp.asarray(IMAGES), PIXELS, pixel_points)
+    data = {"rows": ImageStream(on_disk(IMAGES), PIXELS, pixel_points, BATCH), "a": 1}
     seen, shapes = [], set()
     for first, last in ((0, 7), (7, 14), (14, 18)):
         for start, stop, given in blocks(data, first, last, 7, key=KEY):
@@ -70,7 +86,7 @@ def test_every_step_is_given_what_it_would_have_drawn(in_block, on_disk, monkeyp
 
 
 def test_data_in_memory_are_given_as_they_are():
-    data = {"rows": ImageRows(jnp.asarray(IMAGES), PIXELS)}
+    data = {"rows": ImageRows(jnp.asarray(IMAGES), PIXELS, pixel_points)}
     assert [(*steps, given is data) for *steps, given in blocks(data, 3, 8, 7, key=KEY)] == [(3, 8, True)]
 
 
@@ -95,7 +111,7 @@ def test_no_more_is_read_at_once_than_a_part_and_in_the_order_of_the_file(on_dis
     assert max(place.stop - place.start for place in parts) * 24 <= 1000
     images.asked = ()
     places = np.random.default_rng(0).integers(0, len(IMAGES), (30, BATCH))
-    ImageStream(images, PIXELS, BATCH).read(places, 40)
+    ImageStream(images, PIXELS, pixel_points, BATCH).read(places, 40)
     assert max(map(len, images.asked)) * 24 <= 1000
     np.testing.assert_array_equal(np.concatenate(images.asked), np.sort(places.ravel()))
 

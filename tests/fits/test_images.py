@@ -11,7 +11,7 @@ from conjugate_moments import ImageFit, ImageSettings, Pixels, fit_images, load
 from conjugate_moments._matrices import log_det, symmetric_power, times
 from conjugate_moments.fits import _rows, _training
 from conjugate_moments.fits import images as module
-from conjugate_moments.fits.images import ImageMongeFit, ImageRows, points_of, source_of
+from conjugate_moments.fits.images import ImageMongeFit, ImageRows, cosine_points, source_of
 from conjugate_moments.fits.result import MongeFit
 from conjugate_moments.fits.samples import draw_rows
 from conjugate_moments.potentials.base import hessians, values
@@ -51,7 +51,7 @@ def fits():
 
 @pytest.fixture(scope="module")
 def held_out():
-    return np.asarray(points_of(HELD_OUT, PIXELS, key=KEY))
+    return np.asarray(cosine_points(HELD_OUT, PIXELS, key=KEY))
 
 
 # Fits
@@ -165,7 +165,7 @@ def test_a_file_of_other_widths_is_refused(fits, tmp_path):
 
 def test_points_are_a_rotation_of_pixels_and_become_the_images_again(fits):
     fine = replace(PIXELS, noise=0.05)  # half a level is ten standard deviations
-    points = points_of(HELD_OUT, fine, key=KEY)
+    points = cosine_points(HELD_OUT, fine, key=KEY)
     np.testing.assert_array_equal(replace(fits["monge"], pixels=fine).images(points), HELD_OUT)
     flat = fine.points(HELD_OUT, key=KEY)
     # Distances in float32, of order 1.
@@ -180,11 +180,11 @@ def test_points_that_did_not_converge_are_no_images(fits):
 
 
 def test_rows_are_drawn_from_all_images_with_fresh_noise():
-    rows = ImageRows(jnp.asarray(TRAIN[:2]), PIXELS)
+    rows = ImageRows(jnp.asarray(TRAIN[:2]), PIXELS, cosine_points)
     drawn = np.asarray(draw_rows(rows, 1000, KEY))
     assert drawn.shape == (1000, 16)
     assert len(np.unique(drawn, axis=0)) == 1000
-    both = np.asarray(points_of(TRAIN[:2], replace(PIXELS, noise=0.0), key=KEY))
+    both = np.asarray(cosine_points(TRAIN[:2], replace(PIXELS, noise=0.0), key=KEY))
     nearest = np.argmin(((drawn[:, None] - both) ** 2).sum(axis=2), axis=1)
     assert abs(nearest.mean() - 0.5) < 5 * 0.5 / np.sqrt(1000)
     noise = (drawn - both[nearest]).ravel() / (2 * 0.3 / 16)
@@ -212,7 +212,7 @@ def test_draws_of_the_gaussian_have_its_moments(fits):
 
 
 def test_moments_are_those_of_the_images(fits):
-    points = np.asarray(points_of(TRAIN, PIXELS, key=jax.random.fold_in(KEY, 5)), np.float64)
+    points = np.asarray(cosine_points(TRAIN, PIXELS, key=jax.random.fold_in(KEY, 5)), np.float64)
     for fit in fits.values():
         # The same images with other noise.
         error = 2 * 0.3 / 16 * np.sqrt(2 / len(TRAIN))

@@ -8,7 +8,7 @@ import pytest
 from scipy.special import softmax
 
 from conjugate_moments import Pixels, load
-from conjugate_moments.fits import _training
+from conjugate_moments.fits import _rows, _training
 from conjugate_moments.fits._clusters import BALANCING, SHARPER, balanced
 from conjugate_moments.fits.quadratics import QuadraticsFit, fit_quadratics
 from conjugate_moments.settings import QuadraticsSettings
@@ -46,6 +46,16 @@ def test_every_draw_is_an_image_near_one_of_the_kinds(fit):
     # Deviations are 1.6 in all: few draws lie between the kinds, which are 12.7 apart; both are drawn.
     assert np.mean(distance.min(axis=1) < 5) > 0.9
     assert 0.35 < np.mean(distance.argmin(axis=1)) < 0.65
+
+
+def test_images_on_disk_give_the_fit_of_memory_bit_for_bit(fit, tmp_path, monkeypatch):
+    """Stretches are of 2 steps, and so are blocks."""
+    monkeypatch.setattr(_rows, "BLOCK", 2 * QUICK.batch * 4)
+    np.save(tmp_path / "images.npy", TRAIN)
+    on_disk = np.load(tmp_path / "images.npy", mmap_mode="r")
+    fit_quadratics(on_disk, PIXELS, key=KEY, settings=QUICK).save(tmp_path / "disk.npz")
+    fit.save(tmp_path / "memory.npz")
+    assert (tmp_path / "disk.npz").read_bytes() == (tmp_path / "memory.npz").read_bytes()
 
 
 def test_saved_and_loaded_it_is_the_same(fit, tmp_path):

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from conjugate_moments.fits.images import ImageMongeFit, points_of
+from conjugate_moments.fits.images import ImageMongeFit, cosine_points
 from conjugate_moments.fits.result import GibbsStatus
 from conjugate_moments.measures.images import Pixels
 from conjugate_moments.metrics import generation
@@ -154,7 +154,7 @@ def test_scores_of_seeds_are_averaged_beside_those_of_real_images():
 
 def test_nats_are_those_of_the_gaussian_where_the_map_is_linear():
     """∇w(y) = m + (1 + FLOOR)(y − m) sends N(m, Σ/(1 + FLOOR)²) to N(m, Σ): densities are per level of a pixel."""
-    points = np.asarray(points_of(TRAIN, PIXELS, key=KEY), np.float64)
+    points = np.asarray(cosine_points(TRAIN, PIXELS, key=KEY), np.float64)
     mean, variance = points.mean(axis=0), points.var(axis=0)
     linear = ImageNetwork.near(
         mean,
@@ -173,7 +173,9 @@ def test_nats_are_those_of_the_gaussian_where_the_map_is_linear():
     )
     fit = ImageMongeFit(linear, ImageSettings(patch=None, widths=(1,)), mean, variance, points, {}, pixels=PIXELS)
     found = held_out_nats(fit, TRAIN[:50], key=KEY)
-    white = (np.asarray(points_of(TRAIN[:50], PIXELS, key=KEY), np.float64) - mean) * (1 + FLOOR) / np.sqrt(variance)
+    white = (
+        (np.asarray(cosine_points(TRAIN[:50], PIXELS, key=KEY), np.float64) - mean) * (1 + FLOOR) / np.sqrt(variance)
+    )
     terms = -(white**2) / 2 - np.log(2 * np.pi * variance) / 2 + np.log(1 + FLOOR)
     assert found == pytest.approx(terms.mean() + np.log(2 / 100), abs=1e-5)
 

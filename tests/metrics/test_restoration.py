@@ -6,7 +6,7 @@ import pytest
 
 from conjugate_moments import _cosine
 from conjugate_moments.config.images import BASELINES, Inpainting
-from conjugate_moments.fits.images import METHODS, ImageMongeFit, points_of
+from conjugate_moments.fits.images import METHODS, ImageMongeFit, cosine_points
 from conjugate_moments.fits.quadratics import fit_quadratics
 from conjugate_moments.measures.images import Pixels
 from conjugate_moments.measures.masks import masks
@@ -47,7 +47,7 @@ TRAIN, IMAGES = correlated(300), correlated(3, seed=1)
 @pytest.fixture(scope="module")
 def gaussian():
     """A fit whose map is linear, its units aside: the model is N(m, Σ/(1 + FLOOR)²), Σ diagonal."""
-    points = np.asarray(points_of(TRAIN, PIXELS, key=KEY), np.float64)
+    points = np.asarray(cosine_points(TRAIN, PIXELS, key=KEY), np.float64)
     mean, variance = points.mean(axis=0), points.var(axis=0)
     network = ImageNetwork.near(
         mean,

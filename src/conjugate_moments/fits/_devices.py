@@ -32,7 +32,7 @@ def over_devices(step: Any, carry: Carry, given: Any, batch: int) -> tuple[Any, 
     The numbers are those of one device but for rounding; so are random numbers, which JAX draws by place in the batch.
 
     Args:
-      step: `CmfgenStep` or `MongeStep`.
+      step: a dataclass whose solvers are among its fields.
       carry: where it starts.
       given: of every step, with `data` to draw from.
       batch: rows of every array `[n, ...]` of chains and images.
@@ -44,7 +44,8 @@ def over_devices(step: Any, carry: Carry, given: Any, batch: int) -> tuple[Any, 
     mesh = Mesh(np.asarray(devices[:count]), AXIS)
     copies = NamedSharding(mesh, COPIES)
     given = jax.tree.map(lambda leaf: leaf if isinstance(leaf, Stream) else jax.device_put(leaf, copies), given)
-    return _SharedStep(replace(step, solver=_SharedSolver(step.solver, mesh)), mesh), _placed(carry, mesh), given
+    solvers = {name: _SharedSolver(part, mesh) for name, part in vars(step).items() if hasattr(part, "solve")}
+    return _SharedStep(replace(step, **solvers), mesh), _placed(carry, mesh), given
 
 
 def on_one_device(carry: Any) -> Any:

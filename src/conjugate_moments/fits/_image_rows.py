@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import jax
@@ -24,6 +24,19 @@ PART = 2**24  # bytes of images on disk that are looked at together
 Images = NDArray[np.integer]
 
 
+def cosine_points(images: ArrayLike, pixels: Pixels, *, key: jax.Array) -> jax.Array:
+    """Cosine coefficients of dequantised images uint8 `[n, h, w, c]`, `[n, d]`."""
+    return _cosine.coefficients(pixels.points(images, key=key), pixels.shape)
+
+
+def pixel_points(images: ArrayLike, pixels: Pixels, *, key: jax.Array) -> jax.Array:
+    """Dequantised images uint8 `[n, h, w, c]` as they are, `[n, d]`."""
+    return pixels.points(images, key=key)
+
+
+Points = Callable[..., jax.Array]  # one of these two: what the points of R^d are that a fit sees
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class ImageRows:
@@ -31,15 +44,18 @@ class ImageRows:
 
     Args:
       images: uint8 `[n, h, w, c]`.
-      pixels: how they become points; static.
+      pixels: how they become numbers; static.
+      points: what is made of those; static.
     """
 
     images: jax.Array
     pixels: Pixels = field(metadata={"static": True})
+    points: Points = field(metadata={"static": True})
 
     def draw(self, size: int, key: jax.Array) -> jax.Array:
-        """Cosine coefficients of `size` images, with replacement and fresh noise, `[size, d]`."""
-        return DrawnImages(self.images[_places(key, size, len(self.images))], self.pixels).draw(size, key)
+        """The points of `size` images, with replacement and fresh noise, `[size, d]`."""
+        drawn = self.images[_places(key, size, len(self.images))]
+        return DrawnImages(drawn, self.pixels, self.points).draw(size, key)
 
 
 @jax.tree_util.register_dataclass
@@ -49,16 +65,18 @@ class DrawnImages:
 
     Args:
       images: uint8 `[batch, h, w, c]`.
-      pixels: how they become points; static.
+      pixels: how they become numbers; static.
+      points: what is made of those; static.
     """
 
     images: jax.Array
     pixels: Pixels = field(metadata={"static": True})
+    points: Points = field(metadata={"static": True})
 
     def draw(self, size: int, key: jax.Array) -> jax.Array:
-        """Their cosine coefficients, with the noise of this key, `[size, d]`."""
+        """Their points, with the noise of this key, `[size, d]`."""
         assert len(self.images) == size
-        return points_of(self.images, self.pixels, key=jax.random.split(key)[1])
+        return self.points(self.images, self.pixels, key=jax.random.split(key)[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +85,14 @@ class ImageStream(Stream):
 
     Args:
       images: integers `[n, h, w, c]`, mapped from a file.
-      pixels: how they become points.
+      pixels: how they become numbers.
+      points: what is made of those.
       batch: images of a step.
     """
 
     images: np.memmap
     pixels: Pixels
+    points: Points
     batch: int
 
     @property
@@ -91,25 +111,20 @@ class ImageStream(Stream):
         # In the order of the file, which disks are made for.
         for some in _parts(order, math.prod(self.pixels.shape)):
             flat[some] = self.images[places.ravel()[some]]
-        return DrawnImages(jnp.asarray(found), self.pixels)
+        return DrawnImages(jnp.asarray(found), self.pixels, self.points)
 
     def draw(self, size: int, key: jax.Array) -> jax.Array:
-        """Cosine coefficients of `size` images, as `ImageRows` has them, `[size, d]`."""
+        """The points of `size` images, as `ImageRows` has them, `[size, d]`."""
         places = np.asarray(_places(key, size, len(self.images)))
         drawn = replace(self, batch=size).read(places[None], 1)
-        return DrawnImages(drawn.images[0], self.pixels).draw(size, key)
+        return DrawnImages(drawn.images[0], self.pixels, self.points).draw(size, key)
 
 
-def image_rows(images: Images, pixels: Pixels, batch: int) -> ImageRows | ImageStream:
+def image_rows(images: Images, pixels: Pixels, points: Points, batch: int) -> ImageRows | ImageStream:
     """Images that `check_images` accepted as data of a fit with such batches: on the device, unless on disk."""
     if isinstance(images, np.memmap):
-        return ImageStream(images, pixels, batch)
-    return ImageRows(jnp.asarray(images), pixels)
-
-
-def points_of(images: ArrayLike, pixels: Pixels, *, key: jax.Array) -> jax.Array:
-    """Cosine coefficients of dequantised images uint8 `[n, h, w, c]`: the points of R^d that a fit sees, `[n, d]`."""
-    return _cosine.coefficients(pixels.points(images, key=key), pixels.shape)
+        return ImageStream(images, pixels, points, batch)
+    return ImageRows(jnp.asarray(images), pixels, points)
 
 
 def check_images(images: ArrayLike, pixels: Pixels) -> Images:

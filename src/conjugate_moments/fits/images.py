@@ -28,9 +28,9 @@ from conjugate_moments.fits._image_rows import (
     ImageRows,
     ImageStream,
     check_images,
+    cosine_points,
     fingerprint,
     image_rows,
-    points_of,
 )
 from conjugate_moments.fits._steps import Carry, optimiser, started
 from conjugate_moments.fits._training import train
@@ -80,7 +80,7 @@ class OfImages(FitResult):
 
     def points(self, images: ArrayLike, *, key: jax.Array) -> jax.Array:
         """Points `[n, d]` of images uint8 `[n, h, w, c]`, dequantised."""
-        return points_of(images, self.pixels, key=key)
+        return cosine_points(images, self.pixels, key=key)
 
     def to_pixels(self, points: ArrayLike) -> jax.Array:
         """Points `[n, d]` as pixels, in the unit of `Pixels.points`, `[n, d]`."""
@@ -172,8 +172,8 @@ def fit_images(
         raise ValueError(f"method: found {method!r}, allowed: {', '.join(map(repr, METHODS))}")
     settings = ImageSettings() if settings is None else settings
     stored = check_images(images, pixels)
-    rows = image_rows(stored, pixels, settings.batch)
-    moments = np.asarray(points_of(stored[:MOMENTS], pixels, key=jax.random.fold_in(key, 2)))
+    rows = image_rows(stored, pixels, cosine_points, settings.batch)
+    moments = np.asarray(cosine_points(stored[:MOMENTS], pixels, key=jax.random.fold_in(key, 2)))
     mean, variance = (np.asarray(moment(moments, axis=0, dtype=np.float64)) for moment in (np.mean, np.var))
     start = _start(method, rows, mean, variance, settings, key)
     carry, trace = train(

@@ -27,9 +27,12 @@ from conjugate_moments.conjugates.low_rank import LowRankNewton
 from conjugate_moments.conjugates.potential import ConjugateTarget
 from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.fits._clusters import SHARPER, initial
+from conjugate_moments.fits._devices import on_one_device, over_devices
+from conjugate_moments.fits._image_rows import check_images, fingerprint, image_rows, pixel_points
+from conjugate_moments.fits._rows import draw_rows, step_keys
 from conjugate_moments.fits._steps import Carry, danskin, descend, follow, optimiser, traced
 from conjugate_moments.fits._training import train
-from conjugate_moments.fits.images import METHODS, OfImages, check_images, fingerprint
+from conjugate_moments.fits.images import METHODS, OfImages
 from conjugate_moments.fits.result import ANCHORS, FitResult, ForwardFit, GibbsStatus
 from conjugate_moments.fits.samples import single
 from conjugate_moments.inference.density import LogDet, LogNormaliser
@@ -57,13 +60,13 @@ class Given(NamedTuple):
     """What every step is given.
 
     Args:
-      images: uint8 `[n, h, w, c]`.
+      data: images as points, on the device or on disk.
       mean: of the source of the closed form, `[d]`.
       deviation: its standard deviations, `[d]`.
       root: of its covariance, `[d, d]` or `[d]`, for the chains.
     """
 
-    images: jax.Array
+    data: Any
     mean: jax.Array
     deviation: jax.Array
     root: jax.Array
@@ -74,16 +77,14 @@ class _Step:
     """One step: move the source, pull a batch of images back, compare; `gibbs` says whether the source is P_w."""
 
     settings: QuadraticsSettings
-    pixels: Pixels
     solver: Continuation
     chains_solver: Continuation
     gibbs: bool
 
     def __call__(self, carry: Carry, given: Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
-        key_rows, key_noise, key_source = jax.random.split(key, 3)
+        key_data, key_source = step_keys(key)
         network, chains = _sharpened(cast("QuadraticMaxima", carry.network), self.settings), carry.chains
-        rows = jax.random.randint(key_rows, (self.settings.batch,), 0, len(given.images))
-        y = self.pixels.points(given.images[rows], key=key_noise)
+        y = draw_rows(given.data, self.settings.batch, key_data)
         found = self.solver.solve(network, y, network.frame.pulled_back(y))
         if self.gibbs:
             target = ConjugateTarget(network, self.chains_solver)
@@ -254,7 +255,8 @@ def fit_quadratics(
 ) -> QuadraticsFit | QuadraticsMongeFit:
     """Fit the conjugate of a convex potential to images, as a smooth maximum of quadratics.
 
-    It starts from as many clusters of the images (k-means), each seen as a Gaussian.
+    It starts from as many clusters of the images (k-means), each seen as a Gaussian. Images that are mapped from a file
+    stay there, and batches are shared out among devices, as by `fit_images`.
 
     Args:
       images: integers `[n, h, w, c]`, from 0 to the levels of `pixels`, more than there are components.
@@ -283,17 +285,17 @@ def fit_quadratics(
     network, starts = initial(points, mean, variance, centre, root, settings, seed=_seed(key))
     frame = network.frame
     solver, chains_solver = (_solver(settings, spread) for spread in (frame.spread, frame.scale))
-    step = _Step(settings, pixels, solver, chains_solver, gibbs)
+    step = _Step(settings, solver, chains_solver, gibbs)
     state = optimiser(settings).init(network)  # pyright: ignore[reportArgumentType]
     chains = None
     if gibbs:
         first = centre + root * _random.normal(jax.random.fold_in(key, 3), (settings.batch, len(mean)))
         target = ConjugateTarget(network, chains_solver)
         chains = initial_state(target, single(first), step=FIRST_STEP * (TUNED / len(mean)) ** (1 / 3))
+    rows = image_rows(stored, pixels, pixel_points, settings.batch)
+    given = Given(rows, single(centre), single(root), _root(starts, root))
     carry, trace = train(
-        step,
-        Carry(network, state, chains, None),
-        Given(jnp.asarray(stored), single(centre), single(root), _root(starts, root)),
+        *over_devices(step, Carry(network, state, chains, None), given, settings.batch),
         settings.steps,
         key=jax.random.fold_in(key, 1),
         name=f"{method} of images by the conjugate",
@@ -301,6 +303,7 @@ def fit_quadratics(
         checkpoint=checkpoint,
         fingerprint=fingerprint(stored, pixels, settings, method, key),
     )
+    carry = on_one_device(carry)
     learned = cast("QuadraticMaxima", carry.network)
     y = single(points[:ANCHORS])
     found = solver.solve(learned, y, learned.frame.pulled_back(y))
