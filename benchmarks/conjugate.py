@@ -26,7 +26,9 @@ from conjugate_moments._matrices import symmetric_power
 from conjugate_moments._ott import importing_ott
 from conjugate_moments.config import fingerprint
 from conjugate_moments.conjugates import LBFGS, Conjugate, Newton, NewtonCG, conjugate_solver, mean_preconditioner
-from conjugate_moments.fits.result import ANCHORS, ConjugateFit, load
+from conjugate_moments.fits.kinds import ConjugateFit
+from conjugate_moments.fits.result import ANCHORS
+from conjugate_moments.fits.saved import load
 from conjugate_moments.fits.stepwise import Stepwise
 from conjugate_moments.fits.truths import truth
 from conjugate_moments.measures.planar import PLANAR

@@ -288,11 +288,11 @@ def test_methods_are_those_that_are_trained_and_the_affine_one():
 
 
 def test_methods_of_densities_are_those_that_exist():
-    from conjugate_moments.fits.result import fit_types
+    from conjugate_moments.fits.saved import KINDS
 
     methods = SCHEMA["properties"]["density"]["properties"]["methods"]["items"]["enum"]
     assert tuple(methods[3:]) == SAMPLERS
-    assert set(methods[:3]) <= set(fit_types())
+    assert set(methods[:3]) <= KINDS.keys()
 
 
 def test_energies_and_their_dimensions_are_those_that_exist():

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from conjugate_moments.fits._training import DivergedError
     from conjugate_moments.fits.density import DensityFit, fit_density
+    from conjugate_moments.fits.factorization import UnivariateFactorization
     from conjugate_moments.fits.gaussian import GaussianFactorization, fit_gaussian
     from conjugate_moments.fits.images import ImageFit, fit_images
     from conjugate_moments.fits.product import ProductFactorization, fit_product
     from conjugate_moments.fits.quadratics import QuadraticsFit, fit_quadratics
-    from conjugate_moments.fits.result import FitResult, load
+    from conjugate_moments.fits.result import FitResult
     from conjugate_moments.fits.samples import fit_samples
-    from conjugate_moments.fits.univariate import UnivariateFactorization, fit_univariate, load_univariate
+    from conjugate_moments.fits.saved import load
+    from conjugate_moments.fits.univariate import fit_univariate, load_univariate
     from conjugate_moments.fits.variational import fit_variational
     from conjugate_moments.fits.w2dual import fit_w2dual
     from conjugate_moments.measures.images import Pixels, image_set
@@ -65,13 +67,15 @@ __all__ = [
 _MODULES = {
     "fits._training": ("DivergedError",),
     "fits.density": ("DensityFit", "fit_density"),
+    "fits.factorization": ("UnivariateFactorization",),
     "fits.gaussian": ("GaussianFactorization", "fit_gaussian"),
     "fits.images": ("ImageFit", "fit_images"),
     "fits.product": ("ProductFactorization", "fit_product"),
     "fits.quadratics": ("QuadraticsFit", "fit_quadratics"),
-    "fits.result": ("FitResult", "load"),
+    "fits.result": ("FitResult",),
     "fits.samples": ("fit_samples",),
-    "fits.univariate": ("UnivariateFactorization", "fit_univariate", "load_univariate"),
+    "fits.saved": ("load",),
+    "fits.univariate": ("fit_univariate", "load_univariate"),
     "fits.variational": ("fit_variational",),
     "fits.w2dual": ("fit_w2dual",),
     "measures.images": ("Pixels", "image_set"),

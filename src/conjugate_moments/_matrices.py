@@ -60,3 +60,9 @@ def symmetric_power(matrix: Array, exponent: float) -> Array:
     if failed:
         raise np.linalg.LinAlgError(f"symmetric_power: the Jacobi SVD failed with info {failed}")
     return (vectors * (values * (work[0] / work[1])) ** (2 * exponent)) @ vectors.T
+
+
+def gaussian_map(cov: Array, target: Array) -> Array:
+    """The symmetric positive A with A cov A = target: the Monge map between centred Gaussians, `[d, d]`."""
+    root, inverse = symmetric_power(cov, 1 / 2), symmetric_power(cov, -1 / 2)
+    return inverse @ symmetric_power(root @ target @ root, 1 / 2) @ inverse

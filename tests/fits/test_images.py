@@ -12,7 +12,7 @@ from conjugate_moments._matrices import log_det, symmetric_power, times
 from conjugate_moments.fits import _rows, _training
 from conjugate_moments.fits import images as module
 from conjugate_moments.fits.images import ImageMongeFit, ImageRows, cosine_points, source_of
-from conjugate_moments.fits.result import MongeFit
+from conjugate_moments.fits.kinds import MongeFit
 from conjugate_moments.fits.samples import draw_rows
 from conjugate_moments.potentials.base import hessians, values
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from conjugate_moments import TrainingSettings, fit_gaussian, fit_samples, load
-from conjugate_moments.fits.result import gaussian_map
+from conjugate_moments._matrices import gaussian_map
 from conjugate_moments.fits.samples import check_samples
 
 KEY = jax.random.key(0)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from conjugate_moments import PeerSettings, fit_w2dual, load
+from conjugate_moments._matrices import gaussian_map
 from conjugate_moments.fits import _training, w2dual
-from conjugate_moments.fits.result import gaussian_map
 from conjugate_moments.fits.w2dual import W2DualFit
 from conjugate_moments.metrics.uvp import l2_uvp
 from conjugate_moments.potentials.base import hessians

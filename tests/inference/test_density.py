@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.integrate import quad
 
 from conjugate_moments import TrainingSettings, fit_gaussian, fit_samples
-from conjugate_moments.fits.result import ConjugateFit, MomentFit, MongeFit
+from conjugate_moments.fits.kinds import ConjugateFit, MomentFit, MongeFit
 from conjugate_moments.fits.w2dual import W2DualFit
 from conjugate_moments.inference import _bridge
 from conjugate_moments.inference._log_det import exact_log_det, lanczos_log_det

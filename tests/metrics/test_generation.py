@@ -19,10 +19,8 @@ from conjugate_moments.metrics.generation import (
     generate_images,
     held_out_nats,
     image_scores,
-    over_sets,
 )
 from conjugate_moments.metrics.images import GENERATION_METRICS
-from conjugate_moments.metrics.records import ALL, UNCONVERGED
 from conjugate_moments.potentials.image_network import FLOOR, ImageNetwork
 from conjugate_moments.settings import ImageSettings
 
@@ -128,25 +126,6 @@ def test_too_many_that_are_not_known_are_no_scores():
     assert found["unconverged"] > LARGEST_UNCONVERGED
     assert set(found) == set(GENERATION_METRICS)
     assert all(np.isnan(value) for name, value in found.items() if name not in ("unconverged", "mixed"))
-
-
-def test_a_fit_that_ran_away_is_refused_in_every_seed():
-    found = [{"sliced": 0.1, "unconverged": 0.0}, {"sliced": np.nan, "unconverged": 0.5}]
-    scores = over_sets("digits", "cmfgen_patches", [0, 1], found, [{"sliced": 0.05}] * 2)
-    refused = [score for score in scores if score.metric == "sliced"]
-    assert [(score.seed, score.status) for score in refused] == [(ALL, UNCONVERGED)]
-    assert np.isnan(refused[0].value)
-    counted = [score for score in scores if score.metric == "unconverged"]
-    assert [score.value for score in counted] == [0.0, 0.5, 0.25]
-
-
-def test_scores_of_seeds_are_averaged_beside_those_of_real_images():
-    found = [{"sliced": 0.1, "unconverged": 0.0}, {"sliced": 0.3, "unconverged": 0.0}]
-    *each, mean, _, _, _ = over_sets("digits", "affine", [4, 9], found, [{"sliced": 0.05}, {"sliced": 0.15}])
-    assert [(score.seed, score.value, score.noise_floor) for score in each] == [("4", 0.1, 0.05), ("9", 0.3, 0.15)]
-    assert (mean.seed, mean.value, mean.noise_floor) == (ALL, pytest.approx(0.2), pytest.approx(0.1))
-    assert mean.standard_error == pytest.approx(0.1)  # of 0.1 and 0.3: √0.02/√2
-    assert np.isnan(over_sets("digits", "affine", [4, 9], found, [{}, {}])[0].noise_floor)
 
 
 # Log-densities

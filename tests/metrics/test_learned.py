@@ -8,7 +8,8 @@ from scipy import stats
 
 from conjugate_moments._matrices import symmetric_power
 from conjugate_moments.fits.gaussian import fit_gaussian
-from conjugate_moments.fits.result import GibbsStatus, MongeFit
+from conjugate_moments.fits.kinds import MongeFit
+from conjugate_moments.fits.result import GibbsStatus
 from conjugate_moments.fits.truths import true_log_density, truth
 from conjugate_moments.measures.planar import PLANAR
 from conjugate_moments.metrics.learned import (
@@ -17,12 +18,11 @@ from conjugate_moments.metrics.learned import (
     generate,
     gibbs_floor,
     held_out,
-    over_fits,
     planar_scores,
     truth_scores,
     warped_grid,
 )
-from conjugate_moments.metrics.records import ALL, UNCONVERGED
+from conjugate_moments.metrics.records import ALL, UNCONVERGED, over_fits
 from conjugate_moments.potentials.quadratic import Quadratic
 from conjugate_moments.settings import TrainingSettings
 
@@ -145,7 +145,8 @@ def test_given_source_has_no_gibbs_factor_to_score():
 def test_fit_with_too_many_unconverged_rows_is_refused(lost, refused):
     found = [truth_scores(PRODUCT, Learned(lost), 1000, given_source=False, key=KEY)] * 2
     assert found[0]["unconverged"] == pytest.approx(lost)
-    scores = {s.metric: s for s in over_fits("product_d2", "cmfgen", [0, 1], found, {}) if s.seed == ALL}
+    rows = over_fits("product_d2", "cmfgen", [0, 1], found, {}, largest_unconverged=LARGEST_UNCONVERGED)
+    scores = {s.metric: s for s in rows if s.seed == ALL}
     assert (scores["uvp"].status == UNCONVERGED) is refused
     assert scores["unconverged"].value == pytest.approx(lost)
 

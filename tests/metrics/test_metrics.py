@@ -17,6 +17,7 @@ from conjugate_moments.metrics.records import (
     UNCONVERGED,
     Score,
     exact,
+    over_fits,
     over_seeds,
     read_scores,
     refuse,
@@ -98,6 +99,26 @@ def test_standard_error_over_seeds():
     assert mean == Score("law", "moment", ALL, "metric", 2.0, 1.0, 1.0)  # deviation √2 over √2
     with pytest.raises(ValueError, match="seeds"):
         over_seeds("law", "moment", "metric", [3], [1.0], [0.5])
+
+
+def test_fits_are_averaged_over_seeds_beside_their_floors():
+    found = [{"sliced": 0.1, "unconverged": 0.0}, {"sliced": 0.3, "unconverged": 0.01}]
+    scores = over_fits("law", "affine", [4, 9], found, {"sliced": [0.05, 0.15]}, largest_unconverged=0.01)
+    *each, mean = (score for score in scores if score.metric == "sliced")
+    assert [(score.seed, score.value, score.noise_floor) for score in each] == [("4", 0.1, 0.05), ("9", 0.3, 0.15)]
+    assert (mean.seed, mean.value, mean.noise_floor) == (ALL, pytest.approx(0.2), pytest.approx(0.1))
+    assert mean.standard_error == pytest.approx(0.1)  # of 0.1 and 0.3: √0.02/√2
+    assert all(np.isnan(score.noise_floor) for score in scores if score.metric == "unconverged")
+
+
+def test_a_fit_that_is_refused_in_one_seed_has_no_score_and_says_why():
+    found = [{"sliced": 0.1, "unconverged": 0.0, "mixed": 1.0}, {"sliced": np.nan, "unconverged": 0.5, "mixed": 0.0}]
+    scores = over_fits("law", "cmfgen", [0, 1], found, {"sliced": [0.1, 0.1]}, largest_unconverged=0.4)
+    [refused] = (score for score in scores if score.metric == "sliced")
+    assert (refused.seed, refused.status) == (ALL, UNCONVERGED)
+    assert np.isnan(refused.value)
+    assert [score.value for score in scores if score.metric == "unconverged"] == [0.0, 0.5, 0.25]
+    assert [score.value for score in scores if score.metric == "mixed"] == [1.0, 0.0, 0.5]
 
 
 def test_scores_survive_a_file(tmp_path):

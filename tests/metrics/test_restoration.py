@@ -12,8 +12,7 @@ from conjugate_moments.measures.images import Pixels
 from conjugate_moments.measures.masks import masks
 from conjugate_moments.metrics.generation import LARGEST_UNCONVERGED
 from conjugate_moments.metrics.inpainting import conditional_mean, psnr
-from conjugate_moments.metrics.records import ALL, UNCONVERGED
-from conjugate_moments.metrics.restoration import Restored, baseline, complete_images, over_masks, restoration_scores
+from conjugate_moments.metrics.restoration import Restored, baseline, complete_images, restoration_scores
 from conjugate_moments.potentials.image_network import FLOOR, ImageNetwork
 from conjugate_moments.settings import ImageSettings, QuadraticsSettings
 
@@ -156,12 +155,3 @@ def test_too_many_unsolved_conjugates_are_no_scores():
     assert set(beyond) == set(just)
     assert (beyond["unconverged"], beyond["mixed"]) == (2 * LARGEST_UNCONVERGED, 0.5)
     assert all(np.isnan(value) for name, value in beyond.items() if name not in ("unconverged", "mixed"))
-
-
-def test_a_mask_under_which_a_fit_was_refused_has_no_scores_and_the_others_do():
-    good, bad = ({"psnr": value, "unconverged": lost, "mixed": 1.0} for value, lost in ((20.0, 0.0), (np.nan, 0.5)))
-    scores = over_masks("digits", "cmfgen_patches", [0, 1], {"half": [good, good], "centre": [good, bad]})
-    psnrs = [(score.dataset, score.seed, score.status) for score in scores if score.metric == "psnr"]
-    assert psnrs[:3] == [("digits_half", seed, "converged") for seed in ("0", "1", ALL)]
-    assert psnrs[3:] == [("digits_centre", ALL, UNCONVERGED)]
-    assert [score.value for score in scores if score.metric == "unconverged"] == [0, 0, 0, 0, 0.5, 0.25]

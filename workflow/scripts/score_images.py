@@ -8,16 +8,16 @@ import numpy as np
 
 from conjugate_moments._files import write_arrays
 from conjugate_moments._random import key_for
-from conjugate_moments.fits.result import load
+from conjugate_moments.fits.saved import load
 from conjugate_moments.metrics.generation import (
+    LARGEST_UNCONVERGED,
     gaussian_images,
     generate_images,
     held_out_nats,
     image_scores,
-    over_sets,
 )
 from conjugate_moments.metrics.images import generation_scores
-from conjugate_moments.metrics.records import write_scores
+from conjugate_moments.metrics.records import over_fits, write_scores
 from conjugate_moments.provenance import line, provenance
 
 SHOWN = 64  # images of the first seed that are kept for figures
@@ -43,5 +43,8 @@ for seed, path, images in zip(params.seeds, fits, snakemake.input.images, strict
         panel = {"images": drawn.images[:SHOWN], "sources": drawn.sources[:SHOWN], "known": drawn.known[:SHOWN]}
         panel |= {"paths": drawn.paths, "real": real[:SHOWN], "levels": levels}
 record = line(provenance(params.fingerprint, seeds=params.seeds))
-write_scores(snakemake.output.scores, over_sets(name, model, params.seeds, found, floors), comment=record)
+beside = {metric: [numbers[metric] for numbers in floors] for metric in floors[0]}
+options = {"largest_unconverged": LARGEST_UNCONVERGED}
+scores = over_fits(name, model, params.seeds, found, beside, **options)
+write_scores(snakemake.output.scores, scores, comment=record)
 write_arrays(snakemake.output.panel, {**panel, "provenance": record})

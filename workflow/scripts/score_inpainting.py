@@ -8,10 +8,11 @@ import numpy as np
 
 from conjugate_moments._files import write_arrays
 from conjugate_moments._random import key_for
-from conjugate_moments.fits.result import load
+from conjugate_moments.fits.saved import load
 from conjugate_moments.measures.masks import masks
-from conjugate_moments.metrics.records import write_scores
-from conjugate_moments.metrics.restoration import baseline, complete_images, over_masks, restoration_scores
+from conjugate_moments.metrics.generation import LARGEST_UNCONVERGED
+from conjugate_moments.metrics.records import over_fits, write_scores
+from conjugate_moments.metrics.restoration import baseline, complete_images, restoration_scores
 from conjugate_moments.provenance import line, provenance
 
 SHOWN, SINGLE = 2, 3  # images of the first seed that are kept for figures under each mask, and single draws of each
@@ -37,5 +38,11 @@ for seed, path, images in zip(params.seeds, fits, snakemake.input.images, strict
             panel[f"{mask}_draws"] = restored.draws[:: max(1, len(restored.draws) // SINGLE)][:SINGLE, :SHOWN]
             panel |= {f"{mask}_seen": seen, "real": real[:SHOWN], "levels": levels}
 record = line(provenance(params.fingerprint, seeds=params.seeds))
-write_scores(snakemake.output.scores, over_masks(name, restorer, params.seeds, found), comment=record)
+options = {"largest_unconverged": LARGEST_UNCONVERGED}
+scores = [
+    score
+    for mask, numbers in found.items()
+    for score in over_fits(f"{name}_{mask}", restorer, params.seeds, numbers, {}, **options)
+]
+write_scores(snakemake.output.scores, scores, comment=record)
 write_arrays(snakemake.output.panel, {**panel, "provenance": record})

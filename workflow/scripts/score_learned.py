@@ -9,19 +9,19 @@ import numpy as np
 from conjugate_moments._files import write_arrays
 from conjugate_moments._random import key_for
 from conjugate_moments.fits.gaussian import load_gaussian
-from conjugate_moments.fits.result import load
+from conjugate_moments.fits.saved import load
 from conjugate_moments.fits.truths import truth
 from conjugate_moments.measures.planar import PLANAR
 from conjugate_moments.metrics.learned import (
+    LARGEST_UNCONVERGED,
     generate,
     gibbs_floor,
     held_out,
-    over_fits,
     planar_scores,
     truth_scores,
     warped_grid,
 )
-from conjugate_moments.metrics.records import read_columns, write_scores
+from conjugate_moments.metrics.records import over_fits, read_columns, write_scores
 from conjugate_moments.provenance import line, provenance
 from conjugate_moments.settings import GIVEN_SOURCE
 
@@ -48,5 +48,6 @@ if snakemake.params.truth and method not in GIVEN_SOURCE:
 elif snakemake.input.floors:
     names = ("sinkhorn", "w2")
     floors = dict(zip(names, read_columns(snakemake.input.floors[0], *names), strict=True))
-write_scores(snakemake.output.scores, over_fits(name, method, seeds, found, floors), comment=record)
+scores = over_fits(name, method, seeds, found, floors, largest_unconverged=LARGEST_UNCONVERGED)
+write_scores(snakemake.output.scores, scores, comment=record)
 write_arrays(snakemake.output.draws, {**arrays, "provenance": record})

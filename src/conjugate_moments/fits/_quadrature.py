@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from conjugate_moments.measures.univariate import UnivariateLaw
 
 if TYPE_CHECKING:
-    from conjugate_moments.fits.univariate import UnivariateFactorization
+    from conjugate_moments.fits.factorization import UnivariateFactorization
 
 Array = NDArray[np.floating]  # float64 throughout
 

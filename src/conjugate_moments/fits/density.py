@@ -35,7 +35,8 @@ from conjugate_moments.fits._explore import LogDensity, explore
 from conjugate_moments.fits._status import SCORED, DensityStatus
 from conjugate_moments.fits._steps import Carry, descend, follow, images_at, solver_for, started, traced
 from conjugate_moments.fits._training import train
-from conjugate_moments.fits.result import ANCHORS, ConjugateFit
+from conjugate_moments.fits.kinds import ConjugateFit
+from conjugate_moments.fits.result import ANCHORS
 from conjugate_moments.fits.samples import single
 from conjugate_moments.potentials.base import Potential, gradients, hessians, values
 from conjugate_moments.potentials.icnn import InputConvexNetwork

@@ -34,7 +34,8 @@ from conjugate_moments.fits._image_rows import (
 )
 from conjugate_moments.fits._steps import Carry, optimiser, started
 from conjugate_moments.fits._training import train
-from conjugate_moments.fits.result import ANCHORS, ConjugateFit, FitResult, GibbsStatus, MongeFit
+from conjugate_moments.fits.kinds import ConjugateFit, MongeFit
+from conjugate_moments.fits.result import ANCHORS, FitResult, GibbsStatus
 from conjugate_moments.fits.samples import CmfgenStep, Given, MongeStep, check_source, single
 from conjugate_moments.inference.density import LogNormaliser
 from conjugate_moments.measures.images import Pixels

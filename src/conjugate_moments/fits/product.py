@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from conjugate_moments.fits.factorization import UnivariateFactorization
 from conjugate_moments.fits.gaussian import Factorization
-from conjugate_moments.fits.univariate import UnivariateFactorization, fit_univariate
+from conjugate_moments.fits.univariate import fit_univariate
 from conjugate_moments.measures.univariate import UnivariateLaw
 
 if TYPE_CHECKING:

@@ -33,7 +33,8 @@ from conjugate_moments.fits._rows import draw_rows, step_keys
 from conjugate_moments.fits._steps import Carry, danskin, descend, follow, optimiser, traced
 from conjugate_moments.fits._training import train
 from conjugate_moments.fits.images import METHODS, OfImages
-from conjugate_moments.fits.result import ANCHORS, FitResult, ForwardFit, GibbsStatus
+from conjugate_moments.fits.kinds import ForwardFit
+from conjugate_moments.fits.result import ANCHORS, FitResult, GibbsStatus
 from conjugate_moments.fits.samples import single
 from conjugate_moments.inference.density import LogDet, LogNormaliser
 from conjugate_moments.inference.particles import Gaussian

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from conjugate_moments._matrices import symmetric_power, times
+from conjugate_moments._matrices import gaussian_map, symmetric_power, times
 from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.fits._check import check_reach, check_samples, mean_and_cov
 from conjugate_moments.fits._devices import on_one_device, over_devices
@@ -37,7 +37,8 @@ from conjugate_moments.fits._steps import (
     traced,
 )
 from conjugate_moments.fits._training import DivergedError, train
-from conjugate_moments.fits.result import ANCHORS, ConjugateFit, FitResult, MomentFit, MongeFit, gaussian_map
+from conjugate_moments.fits.kinds import ConjugateFit, MomentFit, MongeFit
+from conjugate_moments.fits.result import ANCHORS, FitResult
 from conjugate_moments.potentials.base import gradients
 from conjugate_moments.potentials.icnn import InputConvexNetwork
 from conjugate_moments.samplers.mala import initial_state

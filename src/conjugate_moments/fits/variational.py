@@ -21,13 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conjugate_moments import _random
-from conjugate_moments._matrices import symmetric_power
+from conjugate_moments._matrices import gaussian_map, symmetric_power
 from conjugate_moments.fits._explore import Exploration, LogDensity, explore
 from conjugate_moments.fits._status import SCORED, DensityStatus
 from conjugate_moments.fits._steps import Carry, descend, optimiser
 from conjugate_moments.fits._training import DivergedError, train
 from conjugate_moments.fits.density import log_det, training_fingerprint
-from conjugate_moments.fits.result import ANCHORS, ForwardFit, gaussian_map
+from conjugate_moments.fits.kinds import ForwardFit
+from conjugate_moments.fits.result import ANCHORS
 from conjugate_moments.fits.samples import single
 from conjugate_moments.potentials.base import Potential, gradients, hessians
 from conjugate_moments.potentials.icnn import InputConvexNetwork

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from conjugate_moments._matrices import symmetric_power
 from conjugate_moments._ott import importing_ott
 from conjugate_moments.fits._training import train
-from conjugate_moments.fits.result import ANCHORS, ForwardFit, MongeFit
+from conjugate_moments.fits.kinds import ForwardFit, MongeFit
+from conjugate_moments.fits.result import ANCHORS
 from conjugate_moments.fits.samples import check_samples, draw_rows, fingerprint, mean_and_cov, single
 from conjugate_moments.potentials.ott_icnn import OttPotential
 from conjugate_moments.settings import PeerSettings

@@ -235,7 +235,7 @@ def with_effort(scores: RunScores, evaluations: float, seconds: float) -> RunSco
 
 def read_fit(path: str | Path) -> Any:
     """Read the fit of an unnormalised density; None where its training has diverged."""
-    from conjugate_moments.fits.result import load
+    from conjugate_moments.fits.saved import load
 
     with np.load(path, allow_pickle=False) as stored:
         if "diverged" in stored:

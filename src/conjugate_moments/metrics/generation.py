@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 
 from conjugate_moments import _random
 from conjugate_moments.metrics.images import GENERATION_METRICS, generation_scores
-from conjugate_moments.metrics.records import Score, over_seeds, refuse
 
 if TYPE_CHECKING:
     import jax
@@ -109,30 +107,3 @@ def held_out_nats(fit: OfImages, real: Levels, *, key: jax.Array) -> float:
     if known.mean() < 1 - LARGEST_UNCONVERGED:
         return np.nan
     return float(found[known].mean() / fit.dim + fit.pixels.log_unit)
-
-
-def over_sets(
-    dataset: str,
-    model: str,
-    seeds: Sequence[int],
-    found: Sequence[Mapping[str, float]],
-    floors: Sequence[Mapping[str, float]],
-) -> list[Score]:
-    """Scores of one model over seeds, beside what real images score; only `unconverged` if a fit was refused.
-
-    Args:
-      dataset: name of the set.
-      model: name of the model.
-      seeds: of sets and fits.
-      found: the metrics of each seed.
-      floors: of real images, for each seed; a metric that is missing has none.
-    """
-    scores = []
-    refused = any(numbers["unconverged"] > LARGEST_UNCONVERGED for numbers in found)
-    for metric in found[0]:
-        if refused and metric != "unconverged":
-            scores += refuse(dataset, model, [metric])
-            continue
-        beside = [numbers.get(metric, np.nan) for numbers in floors]
-        scores += over_seeds(dataset, model, metric, seeds, [numbers[metric] for numbers in found], beside)
-    return scores

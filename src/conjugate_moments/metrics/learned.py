@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ from conjugate_moments.fits.gaussian import GaussianFactorization
 from conjugate_moments.fits.truths import Truth, true_log_density
 from conjugate_moments.measures.planar import PlanarLaw
 from conjugate_moments.metrics.moments import Moments, cov_error, gibbs_moments, mean_error
-from conjugate_moments.metrics.records import Score, over_seeds, refuse
 from conjugate_moments.metrics.transport import gibbs_distance, matched_w2, sinkhorn_divergence
 from conjugate_moments.metrics.uvp import l2_uvp
 
@@ -116,7 +114,7 @@ def held_out(fit: FitResult | GaussianFactorization, y: Array) -> Array:
     It is not known for a source that is given by draws, and not trusted where log Z has not converged or more than
     `LARGEST_UNCONVERGED` of the points have no value.
     """
-    from conjugate_moments.fits.result import MongeFit
+    from conjugate_moments.fits.kinds import MongeFit
     from conjugate_moments.fits.w2dual import W2DualFit
 
     unknown = np.full(len(y), np.nan)
@@ -207,30 +205,3 @@ def _gibbs_errors(
         "gibbs_mean": mean_error(found, truth.gibbs_mean, truth.gibbs_cov),
         "gibbs_cov": cov_error(found, truth.gibbs_mean, truth.gibbs_cov),
     }
-
-
-def over_fits(
-    dataset: str,
-    method: str,
-    seeds: Sequence[int],
-    found: Sequence[Mapping[str, float]],
-    floors: Mapping[str, Sequence[float]],
-) -> list[Score]:
-    """Scores of fits that differ from seed to seed; only `unconverged` if one fit was refused.
-
-    Args:
-      dataset: name of the law.
-      method: name of the method.
-      seeds: of the data sets and fits.
-      found: the metrics of each seed; NaN where one does not apply.
-      floors: for the metrics that have one, its noise floor for each seed.
-    """
-    scores = []
-    refused = any(numbers["unconverged"] > LARGEST_UNCONVERGED for numbers in found)
-    for metric in found[0]:
-        if refused and metric != "unconverged":
-            scores += refuse(dataset, method, [metric])
-        else:
-            floor = floors.get(metric, [np.nan] * len(seeds))
-            scores += over_seeds(dataset, method, metric, seeds, [numbers[metric] for numbers in found], floor)
-    return scores

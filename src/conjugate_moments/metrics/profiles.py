@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from conjugate_moments.fits.univariate import UnivariateFactorization
+from conjugate_moments.fits.factorization import UnivariateFactorization
 from conjugate_moments.measures.univariate import UnivariateLaw
 
 Array = NDArray[np.floating]  # float64 throughout

@@ -17,6 +17,7 @@ from conjugate_moments._files import write_text
 EXACT = "exact"  # in the place of a seed: a number without Monte Carlo error
 ALL = "all"  # in the place of a seed: the mean over seeds
 CONVERGED, UNCONVERGED = "converged", "unconverged"
+ALWAYS_SHOWN = ("unconverged", "mixed")  # metrics that say why a fit is refused
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,36 @@ def over_seeds(
     ]
     error = float(np.std(values, ddof=1) / math.sqrt(len(values)))
     return [*each, Score(dataset, method, ALL, metric, float(np.mean(values)), error, float(np.mean(floors)))]
+
+
+def over_fits(
+    dataset: str,
+    method: str,
+    seeds: Sequence[int],
+    found: Sequence[Mapping[str, float]],
+    floors: Mapping[str, Sequence[float]],
+    *,
+    largest_unconverged: float,
+) -> list[Score]:
+    """Scores of fits that differ from seed to seed; only `ALWAYS_SHOWN` if one of them is refused.
+
+    Args:
+      dataset: name of the law.
+      method: name of the method.
+      seeds: of the data sets and fits.
+      found: the metrics of each seed, "unconverged" among them; NaN where one does not apply.
+      floors: for the metrics that have one, its noise floor for each seed.
+      largest_unconverged: share of conjugates not solved, beyond which a fit is refused.
+    """
+    scores = []
+    refused = any(numbers["unconverged"] > largest_unconverged for numbers in found)
+    for metric in found[0]:
+        if refused and metric not in ALWAYS_SHOWN:
+            scores += refuse(dataset, method, [metric])
+        else:
+            floor = floors.get(metric, [np.nan] * len(seeds))
+            scores += over_seeds(dataset, method, metric, seeds, [numbers[metric] for numbers in found], floor)
+    return scores
 
 
 def write_scores(path: str | Path, scores: Iterable[Score], *, comment: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,6 @@ from conjugate_moments.metrics.inpainting import (
     spread_error_ratio,
     ssim,
 )
-from conjugate_moments.metrics.records import Score, over_seeds, refuse
 
 if TYPE_CHECKING:
     import jax
@@ -195,19 +193,3 @@ def restoration_scores(restored: Restored, images: Levels, mask: Mask, levels: i
         found["coverage"] = coverage(draws, truth, mask, LEVEL)
         found["spread"] = spread_error_ratio(draws, truth, mask)
     return {**{name: float(value) for name, value in found.items()}, **counted}
-
-
-def over_masks(
-    dataset: str, restorer: str, seeds: Sequence[int], found: Mapping[str, Sequence[Mapping[str, float]]]
-) -> list[Score]:
-    """Scores of one model over seeds, a data set for each mask; only `unconverged` where a fit was refused."""
-    scores = []
-    for mask, over in found.items():
-        refused = any(numbers["unconverged"] > LARGEST_UNCONVERGED for numbers in over)
-        for metric in over[0]:
-            if refused and metric not in ("unconverged", "mixed"):
-                scores += refuse(f"{dataset}_{mask}", restorer, [metric])
-                continue
-            values, floors = [numbers[metric] for numbers in over], [np.nan] * len(seeds)
-            scores += over_seeds(f"{dataset}_{mask}", restorer, metric, seeds, values, floors)
-    return scores

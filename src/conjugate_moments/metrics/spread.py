@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from conjugate_moments.fits.univariate import UnivariateFactorization
+from conjugate_moments.fits.factorization import UnivariateFactorization
 from conjugate_moments.metrics.records import (
     CONVERGED,
     UNCONVERGED,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from numpy.typing import NDArray
 
 from conjugate_moments._random import key_for
-from conjugate_moments.fits.univariate import UnivariateFactorization
+from conjugate_moments.fits.factorization import UnivariateFactorization
 from conjugate_moments.metrics.records import Score, exact, over_seeds, refuse
 from conjugate_moments.metrics.wasserstein import w2_samples
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from conjugate_moments.fits.univariate import UnivariateFactorization
+from conjugate_moments.fits.factorization import UnivariateFactorization
 
 LARGEST_NORMAL = 8.0  # beyond ±8 the normal law holds 1.3e-15, the rounding of levels near 1
 
