@@ -342,8 +342,9 @@ def _shared_gram(weights: Array, J: Array) -> Array:
 def _pieces_first(A: Array) -> Array:
     """Affine functions `[h, pieces, d]` as `[pieces, h, d]`.
 
-    XLA on the CPU sums an axis of a few entries many times slower than it adds as many arrays, `_over_pieces`: with the
-    pieces last, values and gradients took four times as long (two widths, d = 2 and 8).
+    XLA on the CPU sums an axis of a few entries many times slower than it adds as many arrays, `_over_pieces`. With the
+    pieces last, and gradients by reverse differentiation, a value with its gradient took 1.8 times as long in d = 2 (64
+    units) and 3.1 times in d = 8 (128).
     """
     return jnp.moveaxis(A, 1, 0)
 
