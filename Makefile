@@ -20,9 +20,6 @@ reproduce: .venv/.locked-$(DEVICE) .venv/.editable ## every table, figure and th
 paper: .venv/.locked-$(DEVICE) .venv/.editable ## the same at full scale from config/paper.yaml (with a GPU: DEVICE=cuda12)
 	$(call run_chain,results/paper,--configfile config/paper.yaml$(if $(filter cpu,$(DEVICE)),, --resources gpu=1))
 
-# Its programs run for so short a time that most of it went into optimising them; the older emitter has less to compile.
-smoke: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1
-smoke: export XLA_FLAGS = --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 smoke: .venv/.locked-$(DEVICE) .venv/.editable ## the same at the smallest scale from config/smoke.yaml, to see that the chain runs
 	$(call run_chain,results/smoke,--configfile config/smoke.yaml)
 
