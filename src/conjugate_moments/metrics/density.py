@@ -329,9 +329,15 @@ def fit_arrays(fit: Any, drawn: FitDraws, n: int) -> dict[str, Array]:
 
 
 def _grid(points: Array) -> tuple[Array, Array]:
-    """Nodes along both axes, `[2, k]`, of a square around the bulk of the points, and the grid `[k², 2]`."""
-    low, high = np.quantile(points, [0.002, 0.998], axis=0)
-    middle, half = (low + high) / 2, 0.6 * float(np.max(high - low))
+    """Nodes along both axes, `[2, k]`, of a square around the bulk of the points, and the grid `[k², 2]`.
+
+    The two squares are one for a Gaussian; of a law with heavy tails the first would show a dot.
+    """
+    squares = []
+    for level, share in ((0.002, 0.6), (0.05, 1.05)):
+        low, high = np.quantile(points, [level, 1 - level], axis=0)
+        squares.append((share * float(np.max(high - low)), (low + high) / 2))
+    half, middle = min(squares, key=lambda square: square[0])
     axes = np.linspace(middle - half, middle + half, NODES).T
     return axes, np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
 
