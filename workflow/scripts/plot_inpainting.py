@@ -36,7 +36,8 @@ for mask in [name.removesuffix("_seen") for name in first if name.endswith("_see
     strips.append(Strip(mask, np.stack(columns, axis=1)))
 for restorer, panel in panels.items():
     draws = len(next(rows for name, rows in panel.items() if name.endswith("_draws"))) if "_" in restorer else 0
-    heads += [LEARNED[restorer].replace(", ", "\n").replace(" ", "\n"), *["draw"] * draws]
+    heads.append(LEARNED[restorer].replace(", ", "\n").replace(" ", "\n"))
+    heads += ["draws" if place == draws // 2 else "" for place in range(draws)]
 comment = line(provenance(params.fingerprint, seeds=params.seeds))
 figure = plot_strips(strips, levels=levels, heads=heads)
 save(figure, pdf=snakemake.output.pdf, png=snakemake.output.png, dpi=params.dpi, comment=comment)
