@@ -97,7 +97,7 @@ def plot_strips(strips: Sequence[Strip], *, levels: int, heads: Sequence[str] = 
             axis.set_ylabel(strip.label, rotation=0, ha="right", va="center")
         places = (np.arange(len(heads)) + 0.5) * (width + LINE) - LINE
         for place, head in zip(places, heads, strict=True):
-            axes[0].text(place, -1.5, head, ha="center", va="bottom", fontsize=6)
+            axes[0].text(place, -1.5, head, ha="center", va="bottom", fontsize=7)
     return figure
 
 
