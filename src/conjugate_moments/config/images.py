@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
 
 from conjugate_moments.config._messages import refuse
 from conjugate_moments.settings import ImageSettings, QuadraticsSettings
@@ -95,7 +94,7 @@ def _check_inpainting(images: Images) -> None:
         if name not in images.sets:
             refuse(("images", "inpainting", "sets", place), name, f"sets of images.sets: {', '.join(images.sets)}")
         entry = images.sets[name]
-        dense = np.prod(SIDES[name]) <= LARGEST_DENSE
+        dense = math.prod(SIDES[name]) <= LARGEST_DENSE
         fits = [model for model in entry.models if model != "affine" and (dense or not model.endswith("_quadratics"))]
         for position, model in enumerate(wanted.models):
             if model not in fits:
