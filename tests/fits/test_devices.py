@@ -84,9 +84,9 @@ def one():
 
 
 # Over these steps half a unit of rounding in the parameters at the start grew to 6e-7 and 4e-5 of the largest ∇w on one
-# device, and the rounding of two devices as much; of quadratics two devices made 2e-6. Parameters of units that hardly any
-# point sees differ by a hundredth: Adam takes full steps along gradients that are all rounding, and there w does not
-# depend on them.
+# device, and the rounding of two devices as much; of quadratics two devices made 2e-6. Parameters of units that hardly
+# any point sees differ by a hundredth: Adam takes full steps along gradients that are all rounding, and there w does
+# not depend on them.
 @pytest.mark.parametrize(("name", "tolerance"), [("quadratics", 4e-5), ("images", 1e-5), ("samples", 4e-4)])
 def test_two_devices_give_the_fit_of_one(name, tolerance, one, two):
     expected = one[f"{name}.map"]
