@@ -11,8 +11,8 @@ from conjugate_moments.conjugates import (
     LBFGS,
     Newton,
     NewtonCG,
-    best_start,
     conjugate_solver,
+    discrete_start,
     mean_preconditioner,
     transport,
 )
@@ -172,11 +172,21 @@ def test_solves_inside_a_scan():
     assert jnp.all(converged)
 
 
-def test_best_start_is_measured():
+def test_discrete_start_attains_the_discrete_transform():
+    net = steep()
+    y, others = (jnp.asarray(draws(n, seed=seed), dtype=jnp.float32) for n, seed in ((40, 1), (9, 2)))
+    x = gradients(net, others)
+    start = discrete_start(net, x, y, jnp.full_like(x, 50.0))
+    objectives = values(net, y) - x @ y.T
+    np.testing.assert_array_equal(start, y[np.argmin(objectives, axis=1)])
+    np.testing.assert_array_equal(discrete_start(net, x, y, jnp.full_like(x, 50.0), values(net, y)), start)
+
+
+def test_discrete_start_takes_what_is_finite():
+    """The solution of a row, whether it is among the candidates or is that row's guess; never a point without w."""
     net, y = steep(), jnp.asarray(draws(6), dtype=jnp.float32)
-    x, good = gradients(net, y), jnp.arange(6) % 2 == 0
-    other = jnp.where(good[:, None], jnp.nan, y)
-    start = best_start(net, x, jnp.where(good[:, None], y, 50.0), other)
+    x, good = gradients(net, y), (jnp.arange(6) % 2 == 0)[:, None]
+    start = discrete_start(net, x, jnp.where(good, y, jnp.nan), jnp.where(good, jnp.nan, y))
     np.testing.assert_array_equal(start, y)
 
 
@@ -227,8 +237,8 @@ def test_selection_follows_the_dimension():
         (lambda w, x: Newton().solve(w, x, x[0]), r"start: expected shape \[n, 3\]"),
         (lambda w, x: Newton().solve(w, x, x[:2]), r"start: expected shape \[5, 3\]"),
         (lambda w, x: transport(w, x[0], solver=Newton()), r"targets: expected shape \[n, 3\]"),
-        (lambda w, x: best_start(w, x), "candidates: expected at least one"),
-        (lambda w, x: best_start(w, x, x[:2]), r"candidates: expected shape \[5, 3\]"),
+        (lambda w, x: discrete_start(w, x, x[:0], x), "candidates: expected at least one"),
+        (lambda w, x: discrete_start(w, x, x, x[:2]), r"guess: expected shape \[5, 3\]"),
         (lambda w, x: LBFGS(preconditioner=jnp.eye(2)).solve(w, x, x), "preconditioner: expected shape"),
         (lambda w, x: NewtonCG(max_products=0), "max_products: expected an integer > 0, found 0"),
         (lambda w, x: LBFGS(history=0), "history: expected an integer > 0, found 0"),

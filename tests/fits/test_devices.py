@@ -27,7 +27,7 @@ OF_IMAGES = ImageSettings(widths=(2, 4), slope=2.0, quadratic=0.9, patch=2, stri
 IMAGES = np.random.default_rng(0).integers(0, 17, (200, 4, 4, 1)).astype(np.uint8)
 POINTS = np.random.default_rng(0).gamma(3, size=(300, 2)) - 3
 
-OF_PARTS = QuadraticsSettings(steps=12, batch=32, components=5, rank=1, moves=1, thin=2, smoothing=0.05, noise=0.3)
+OF_PARTS = QuadraticsSettings(steps=12, batch=32, components=5, rank=1, moves=1, leaps=2, smoothing=0.05, noise=0.3)
 
 # Conjugates in d = 16 are solved by L-BFGS, or where they are of quadratics by low-rank Newton, in d = 2 by Newton.
 FITS = {

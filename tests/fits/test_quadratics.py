@@ -81,7 +81,7 @@ def test_a_fit_with_other_settings_is_of_another_version(fit, tmp_path):
     with np.load(tmp_path / "fit.npz") as stored:
         arrays = dict(stored)
     entry = json.loads(str(arrays["settings"]))
-    for changed in ({k: v for k, v in entry.items() if k != "thin"}, {**entry, "unheard_of": 1}):
+    for changed in ({k: v for k, v in entry.items() if k != "leaps"}, {**entry, "unheard_of": 1}):
         np.savez(tmp_path / "old.npz", **{**arrays, "settings": json.dumps(changed)})
         with pytest.raises(ValueError, match=r"old.npz holds a fit of another version of this package"):
             load(tmp_path / "old.npz")
@@ -164,7 +164,7 @@ def test_unknown_method_is_refused():
         fit_quadratics(TRAIN, PIXELS, key=KEY, settings=QUICK, method="moment")
 
 
-@pytest.mark.parametrize("name", ["steps", "components", "rank", "thin", "smoothing", "noise"])
+@pytest.mark.parametrize("name", ["steps", "components", "rank", "leaps", "smoothing", "noise"])
 def test_settings_out_of_range_are_refused(name):
     with pytest.raises(ValueError, match=f"{name}: found 0"):
         QuadraticsSettings(**{name: 0})

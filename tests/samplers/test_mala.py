@@ -1,6 +1,7 @@
 """Invariance, balance, adaptation and refusals of the Langevin sampler."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -52,16 +53,25 @@ class Cube:
         return jnp.where(jnp.all(jnp.abs(x) < self.side / 2), 0.0, jnp.inf)
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Norm:
+    scale: jax.Array
+
+    def value(self, x):
+        return self.scale * jnp.sqrt(jnp.sum(x**2))
+
+
 ROOT = np.array([[2.0, 0.3], [-0.5, 0.4]])
 STANDARD = Quadratic(jnp.eye(2))
 
 
-@jax.jit
-def moved(potential, state, root=None):
+@partial(jax.jit, static_argnames="leaps")
+def moved(potential, state, root=None, leaps=1):
     """The chains after 40 moves of fixed step."""
 
     def move(state, key):
-        return mala_step(potential, state, key=key, root=root)[0], None
+        return mala_step(potential, state, key=key, root=root, leaps=leaps)[0], None
 
     return jax.lax.scan(move, state, jax.random.split(jax.random.fold_in(KEY, 1), 40))[0]
 
@@ -75,7 +85,7 @@ def assert_mean(samples, expected):
 
 @pytest.mark.parametrize("root", [None, ROOT])
 def test_detailed_balance(root):
-    """π(x) q(x, y) α(x, y) is symmetric, with q written out from the proposal's Gaussian law."""
+    """π(x) q(x, y) α(x, y) is symmetric, with q written out from the Langevin proposal's Gaussian law."""
     with jax.enable_x64(True):
         potential, step = Quartic(jnp.array([1.0, 2.0])), 0.4
         x, y = jax.random.normal(KEY, (2, 50, 2))
@@ -84,22 +94,50 @@ def test_detailed_balance(root):
         @jax.jit
         def flow(start, end):
             state = initial_state(potential, start, step=step)
-            other = initial_state(potential, end, step=step)
             drift = step * state.gradient @ matrix @ matrix.T
             noise = (end - start + drift) @ np.linalg.inv(matrix).T / np.sqrt(2 * step)
-            log_ratio = mala._log_ratio(state, other.value, other.gradient, noise, root)
-            log_flow = -state.value - jnp.sum(noise**2, axis=1) / 2 + jnp.minimum(log_ratio, 0)
-            return log_flow, mala._propose(state, noise, root)
+            way = mala._trajectory(potential, state, noise, jnp.sqrt(2 * step), root, 1)
+            log_flow = -state.value - jnp.sum(noise**2, axis=1) / 2
+            return log_flow + jnp.minimum(mala._log_ratio(state, noise, way), 0), way.position
 
         (forth, proposed), (back, _) = flow(x, y), flow(y, x)
         np.testing.assert_allclose(proposed, y, atol=1e-12)
         np.testing.assert_allclose(forth, back, rtol=1e-10)
 
 
-def test_exact_draws_stay_exact():
+@pytest.mark.parametrize("root", [None, ROOT])
+def test_trajectories_are_reversible_and_keep_volume(root):
+    """Of several leaps: back to the start from the end with the momentum turned round, at the inverse ratio."""
+    with jax.enable_x64(True):
+        potential, leaps, length = Quartic(jnp.array([1.0, 2.0])), 5, 0.3
+        x, momentum = jax.random.normal(KEY, (2, 50, 2))
+
+        @jax.jit
+        def sent(x, momentum):
+            state = initial_state(potential, x, step=1.0)
+            way = mala._trajectory(potential, state, momentum, length, root, leaps)
+            return way.position, -way.momentum, mala._log_ratio(state, momentum, way)
+
+        end, turned, ratio = sent(x, momentum)
+        back, momentum_back, inverse = sent(end, turned)
+        np.testing.assert_allclose(back, x, atol=1e-11)
+        np.testing.assert_allclose(momentum_back, momentum, atol=1e-11)
+        np.testing.assert_allclose(inverse, -ratio, atol=1e-11)
+        assert np.abs(ratio).max() > 0.01
+
+        def row(both):
+            found = sent(both[None, :2], both[None, 2:])
+            return jnp.concatenate([found[0][0], found[1][0]])
+
+        jacobians = jax.jit(jax.vmap(jax.jacobian(row)))(jnp.concatenate([x, momentum], axis=1))
+        np.testing.assert_allclose(jnp.abs(jnp.linalg.det(jacobians)), 1.0, rtol=1e-9)
+
+
+@pytest.mark.parametrize("leaps", [1, 4])
+def test_exact_draws_stay_exact(leaps):
     """At h = 1 the unadjusted chain would double the variance; the adjusted one keeps every moment."""
     state = initial_state(STANDARD, jax.random.normal(KEY, (20_000, 2)), step=1.0)
-    end = moved(STANDARD, state).position
+    end = moved(STANDARD, state, leaps=leaps).position
     assert_mean(end, 0.0)
     assert_mean(end**2, 1.0)
     assert_mean(end**4, 3.0)
@@ -128,6 +166,17 @@ def test_moments_within_the_errors_that_ess_claims():
     # Squares decorrelate no slower than the coordinates themselves for a Gaussian.
     error = 5 * np.sqrt((np.outer(np.diag(cov), np.diag(cov)) + cov**2) / ess.min())
     np.testing.assert_array_less(np.abs(np.cov(points.T) - cov), error)
+
+
+def test_leaps_do_not_turn_back_at_random():
+    """Where deviations are from 1 to 10, moves of five leaps give many times the ESS of as many gradients."""
+    deviations = jnp.linspace(1, 10, 10)
+    potential, start = Quadratic(jnp.diag(deviations**-2)), 2 * deviations * jax.random.normal(KEY, (50, 10))
+    ess = {}
+    for leaps in (1, 5):
+        state = warm_up(potential, initial_state(potential, start, step=0.1), 1000 // leaps, key=KEY, leaps=leaps)
+        ess[leaps] = float(jnp.min(run(potential, state, 2000 // leaps, key=KEY, leaps=leaps).diagnostics.ess))
+    assert ess[5] > 2 * ess[1]
 
 
 def test_the_root_is_a_change_of_variables():
@@ -190,10 +239,13 @@ def test_proposals_outside_the_domain_are_rejected():
 
 
 def test_a_gradient_that_is_not_finite_is_rejected():
-    state = initial_state(STANDARD, jnp.zeros((3, 2)), step=1.0)
-    gradient = jnp.array([[1.0, 1.0], [jnp.nan, 1.0], [jnp.inf, 1.0]])
-    ratio = mala._log_ratio(state, jnp.zeros(3), gradient, jnp.zeros((3, 2)), None)
-    np.testing.assert_array_equal(jnp.isfinite(ratio), [True, False, False])
+    """That of |x| is NaN at 0, where the first trajectory passes at its first leap."""
+    norm = Norm(jnp.ones(()))
+    state = initial_state(norm, jnp.array([[1.0, 0.0], [5.0, 0.0]]), step=1.0)
+    momentum = jnp.array([[-0.5, 0.0], [-0.5, 0.0]])
+    for leaps in (1, 2):
+        way = mala._trajectory(norm, state, momentum, jnp.ones(()), None, leaps)
+        np.testing.assert_array_equal(jnp.isfinite(mala._log_ratio(state, momentum, way)), [False, True])
 
 
 def test_refresh_after_a_change_of_potential():

@@ -1,6 +1,6 @@
 """Solvers of the conjugate: the y with ∇w(y) = x, for batches of x."""
 
-from conjugate_moments.conjugates.base import Conjugate, ConjugateSolution, best_start
+from conjugate_moments.conjugates.base import Conjugate, ConjugateSolution, discrete_start
 from conjugate_moments.conjugates.implicit import transport
 from conjugate_moments.conjugates.lbfgs import LBFGS
 from conjugate_moments.conjugates.newton import Newton
@@ -14,8 +14,8 @@ __all__ = [
     "ConjugateSolution",
     "Newton",
     "NewtonCG",
-    "best_start",
     "conjugate_solver",
+    "discrete_start",
     "mean_preconditioner",
     "transport",
 ]

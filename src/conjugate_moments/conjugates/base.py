@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from conjugate_moments.potentials.base import Potential, check_points, gradients, values_and_gradients
+from conjugate_moments.potentials.base import Potential, check_points, values, values_and_gradients
 
 SMALLEST_BUCKET = 16  # rows gathered for one evaluation, at least: fewer cost as much
 
@@ -170,20 +170,42 @@ def select(mask: Array, new: Array, old: Array) -> Array:
     return jnp.where(mask.reshape(mask.shape + (1,) * (new.ndim - 1)), new, old)
 
 
-def best_start(potential: Potential, targets: ArrayLike, *candidates: ArrayLike) -> Array:
-    """For each row of `targets` `[n, d]`, the candidate row with the smallest ‖∇w(y) − x‖_∞, `[n, d]`.
+def discrete_start(
+    potential: Potential, targets: ArrayLike, candidates: ArrayLike, guess: ArrayLike, heights: Array | None = None
+) -> Array:
+    """Where w(y) − ⟨x, y⟩ is least, among `candidates` and its own guess, for each row x of `targets`: `[n, d]`.
 
-    Costs one gradient for each candidate `[n, d]`. Candidates where the gradient is not finite lose.
+    Its least value over many candidates is a discrete Legendre transform: candidates that cover the images of P_w are
+    good starts wherever the map is steep, and a guess such as an affine map elsewhere. Points where w is not finite
+    lose.
+
+    Args:
+      potential: w.
+      targets: `[n, d]`.
+      candidates: for all rows, `[m, d]`.
+      guess: of each row, `[n, d]`.
+      heights: w at the candidates, `[m]`, where it is known.
 
     Raises:
-      ValueError: if there is no candidate, or a shape is not that of `targets`.
+      ValueError: if a shape is not that of `targets`, or there is no candidate.
     """
-    targets = check_points(potential, targets, "targets")
-    if not candidates:
+    targets, guess = check_points(potential, targets, "targets"), check_points(potential, guess, "guess")
+    candidates = check_points(potential, candidates, "candidates")
+    if guess.shape != targets.shape:
+        raise ValueError(f"guess: expected shape {list(targets.shape)}, found {list(guess.shape)}")
+    if not len(candidates):
         raise ValueError("candidates: expected at least one")
-    stacked = jnp.stack([check_points(potential, candidate, "candidates") for candidate in candidates])
-    if stacked.shape[1:] != targets.shape:
-        raise ValueError(f"candidates: expected shape {list(targets.shape)}, found {list(stacked.shape[1:])}")
-    residuals = jnp.stack([jnp.max(jnp.abs(gradients(potential, y) - targets), axis=1) for y in stacked])
-    best = jnp.argmin(jnp.where(jnp.isnan(residuals), jnp.inf, residuals), axis=0)
-    return jnp.take_along_axis(stacked, best[None, :, None], axis=0)[0]
+    heights = _finite(values(potential, candidates) if heights is None else heights)
+    # A point that is not finite has no finite w, and is out of the product too.
+    candidates = select(heights < jnp.finfo(heights.dtype).max, candidates, jnp.zeros_like(candidates))
+    pairs = targets @ candidates.T - heights
+    most = jnp.max(pairs, axis=1)
+    # Where the maximum is: XLA takes five times as long for its own argmax on the CPU.
+    best = jnp.max(jnp.where(pairs >= most[:, None], jnp.arange(len(candidates)), 0), axis=1)
+    guessed = jnp.sum(targets * guess, axis=1) - _finite(values(potential, guess))
+    return select(guessed > most, guess, candidates[best])
+
+
+def _finite(values: Array) -> Array:
+    """The values `[n]`, large where they are not finite."""
+    return jnp.where(jnp.isfinite(values), values, jnp.finfo(values.dtype).max)

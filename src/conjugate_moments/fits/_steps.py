@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from conjugate_moments.conjugates.base import ConjugateSolution, best_start
+from conjugate_moments._matrices import times
+from conjugate_moments.conjugates.base import ConjugateSolution, discrete_start
 from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.conjugates.selection import conjugate_solver
 from conjugate_moments.potentials.base import gradients, values
@@ -20,10 +21,31 @@ from conjugate_moments.samplers._target import Target
 from conjugate_moments.samplers.mala import MalaState, initial_state, mala_step, refresh
 from conjugate_moments.settings import QuadraticsSettings, TrainingSettings
 
+CANDIDATES = 512  # points that a conjugate may start from; more made starts dearer than they saved in d = 2, 8 and 32
 GAIN = 0.05  # of the step size of the chains towards its acceptance, at every move
 
 Network = InputConvexNetwork | ImageNetwork | QuadraticMaxima
 Loss = Callable[[Any], jax.Array]  # of a network
+
+
+class ClosedForm(NamedTuple):
+    """The factorisation of the data's Gaussian, as arrays.
+
+    Args:
+      mean: of the data, `[d]`.
+      source_mean: of the source measure, `[d]`.
+      root: of its covariance, symmetric, `[d, d]` or a diagonal `[d]`.
+      map: matrix of the affine map from the source to the data, symmetric, `[d, d]` or a diagonal `[d]`.
+    """
+
+    mean: jax.Array
+    source_mean: jax.Array
+    root: jax.Array
+    map: jax.Array
+
+    def image(self, x: jax.Array) -> jax.Array:
+        """Of points of the source `[n, d]`, `[n, d]`."""
+        return self.mean + times(x - self.source_mean, self.map)
 
 
 class Carry(NamedTuple):
@@ -67,14 +89,12 @@ def follow(network: Target, chains: MalaState, moves: int, *, key: jax.Array, ro
     return chains
 
 
-def images_of(carry: Carry, chains: MalaState, solver: RelativeConjugate) -> tuple[ConjugateSolution, jax.Array]:
-    """∇w* at the chains' positions, and the images to start from next time: the old ones where a row was lost."""
-    return images_at(carry, chains.position, solver)
-
-
-def images_at(carry: Carry, x: jax.Array, solver: RelativeConjugate) -> tuple[ConjugateSolution, jax.Array]:
-    """∇w* at points `[n, d]` of which `carry` has old images, and those to start from next time, as above."""
-    found = solver.solve(carry.network, x, best_start(carry.network, x, carry.images, x))
+def images_at(
+    carry: Carry, x: jax.Array, solver: RelativeConjugate, gaussian: ClosedForm
+) -> tuple[ConjugateSolution, jax.Array]:
+    """∇w* at points `[n, d]`, and the images to start from next time: old ones where a row was lost."""
+    start = discrete_start(carry.network, x, carry.images[:CANDIDATES], gaussian.image(x))
+    found = solver.solve(carry.network, x, start)
     return found, jnp.where(jnp.isfinite(found.residual)[:, None], found.point, carry.images)
 
 

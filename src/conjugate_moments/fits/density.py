@@ -33,7 +33,7 @@ from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.fits._check import check_reach
 from conjugate_moments.fits._explore import LogDensity, explore
 from conjugate_moments.fits._status import SCORED, DensityStatus
-from conjugate_moments.fits._steps import Carry, descend, follow, images_at, solver_for, started, traced
+from conjugate_moments.fits._steps import Carry, ClosedForm, descend, follow, images_at, solver_for, started, traced
 from conjugate_moments.fits._training import train
 from conjugate_moments.fits.kinds import ConjugateFit
 from conjugate_moments.fits.result import ANCHORS
@@ -64,15 +64,15 @@ class _Cmfma:
     solver: RelativeConjugate
     log_density: LogDensity
 
-    def __call__(self, carry: Carry, root: jax.Array, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
-        """`root` is that of the source's covariance, `[d, d]`."""
+    def __call__(self, carry: Carry, gaussian: ClosedForm, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
+        """The next carry, and scalars for the trace."""
         key_moves, key_rows, key_pool = jax.random.split(key, 3)
         chains, pool = carry.chains
-        chains = follow(carry.network, chains, self.settings.moves, key=key_moves, root=root)
+        chains = follow(carry.network, chains, self.settings.moves, key=key_moves, root=gaussian.root)
         own, outer = len(chains.position), _outer(self.settings)
         mean = jnp.mean(chains.position, axis=0)
         x = jnp.concatenate([chains.position, _outwards(chains.position[:outer], mean)])
-        found, images = images_at(carry, x, self.solver)
+        found, images = images_at(carry, x, self.solver, gaussian)
         rows = jax.random.randint(key_rows, (self.settings.batch - len(x),), 0, len(pool))
         y = jnp.concatenate([images, pool[rows]])
         used = jnp.concatenate([found.converged, jnp.ones(len(rows), bool)])
@@ -234,10 +234,11 @@ def fit_density(
     pool = single(seen.points)
     own = pool[np.arange(settings.batch - settings.explored) % len(pool)]
     start = started(network, settings, own)
+    parts = seen.mean, source_mean, symmetric_power(source_cov, 1 / 2), symmetric_power(seen.cov, 1 / 3)
     carry, trace = train(
         _Cmfma(settings, solver_for(network, settings), log_density),
         start._replace(chains=Chains(start.chains, pool), images=jnp.concatenate([own, own[: _outer(settings)]])),
-        single(symmetric_power(source_cov, 1 / 2)),
+        ClosedForm(*(single(part) for part in parts)),
         settings.steps,
         key=keys[2],
         name="cmfma",

@@ -32,7 +32,7 @@ from conjugate_moments.fits._image_rows import (
     fingerprint,
     image_rows,
 )
-from conjugate_moments.fits._steps import Carry, optimiser, started
+from conjugate_moments.fits._steps import Carry, ClosedForm, optimiser, started
 from conjugate_moments.fits._training import train
 from conjugate_moments.fits.kinds import ConjugateFit, MongeFit
 from conjugate_moments.fits.result import ANCHORS, FitResult, GibbsStatus
@@ -242,9 +242,8 @@ def _start(
         source_mean = mean / (1 + source_variance)
     else:
         source_variance, curvature, source_mean = variance, np.ones_like(variance), mean
-    numbers = mean, np.sqrt(source_variance), source_mean, 1 / curvature
-    mean_, root, source_mean_, source_map = (single(number) for number in numbers)
-    given = Given(rows, mean_, root, None, source_mean_, source_map)
+    numbers = mean, source_mean, np.sqrt(source_variance), 1 / curvature
+    given = Given(rows, ClosedForm(*(single(number) for number in numbers)))
     start = jax.random.fold_in(key, 0)
     shape = rows.pixels.shape
     network = _network(settings, shape, mean, variance, curvature=curvature, slope_mean=source_mean, key=start)

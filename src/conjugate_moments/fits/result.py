@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from conjugate_moments import _random
 from conjugate_moments._files import write_arrays
 from conjugate_moments._matrices import times
-from conjugate_moments.conjugates.base import ConjugateSolution, best_start
+from conjugate_moments.conjugates.base import ConjugateSolution, discrete_start
 from conjugate_moments.conjugates.continuation import Continuation
 from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.conjugates.selection import conjugate_solver
@@ -240,16 +240,18 @@ class FitResult(ABC):
         return RelativeConjugate.of_spread(solver, np.std(self._images, axis=0))
 
     def _solve(self, solver: Any, x: jax.Array) -> ConjugateSolution:
-        # The image of the nearest anchor is a good start wherever the map is steep, the affine map everywhere else.
-        nearest = jnp.argmin(jnp.sum(self._images**2, axis=1) - 2 * x @ self._images.T, axis=1)
         centre, matrix = self._affine
         affine = times(x - centre[0], matrix) + centre[1]
-        start = best_start(self.network, x, jnp.asarray(self._anchors)[nearest], affine)
+        start = discrete_start(self.network, x, self._anchors, affine, self._heights)
         return solver.solve(self.network, x, start)
 
     @cached_property
     def _anchors(self) -> jax.Array:
         return jnp.asarray(self.anchors, jnp.float32)
+
+    @cached_property
+    def _heights(self) -> jax.Array:
+        return values(self.network, self._anchors)
 
     @cached_property
     def _images(self) -> jax.Array:

@@ -21,16 +21,19 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from conjugate_moments._matrices import gaussian_map, symmetric_power, times
+from conjugate_moments.conjugates.base import discrete_start
 from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.fits._check import check_reach, check_samples, mean_and_cov
 from conjugate_moments.fits._devices import on_one_device, over_devices
 from conjugate_moments.fits._rows import draw_rows, step_keys
 from conjugate_moments.fits._steps import (
+    CANDIDATES,
     Carry,
+    ClosedForm,
     danskin,
     descend,
     follow,
-    images_of,
+    images_at,
     optimiser,
     solver_for,
     started,
@@ -52,19 +55,13 @@ class Given(NamedTuple):
 
     Args:
       data: `[n, d]`, or `Rows` that are computed when they are drawn.
-      mean: of the data, `[d]`.
-      root: of the covariance of the source measure of the data's Gaussian, symmetric, `[d, d]` or a diagonal `[d]`.
+      gaussian: the factorisation of the data's Gaussian.
       source: draws of the source measure, `[m, d]`, where one is given.
-      source_mean: `[d]`.
-      source_map: matrix of the affine map from the source to the data, symmetric, `[d, d]` or a diagonal `[d]`.
     """
 
     data: Any
-    mean: jax.Array
-    root: jax.Array
-    source: jax.Array | None
-    source_mean: jax.Array
-    source_map: jax.Array
+    gaussian: ClosedForm
+    source: jax.Array | None = None
 
 
 @dataclass(frozen=True)
@@ -78,8 +75,9 @@ class CmfgenStep:
         """The next carry, and scalars for the trace."""
         key_data, key_moves = step_keys(key)
         y = draw_rows(given.data, self.settings.batch, key_data)
-        chains = follow(carry.network, carry.chains, self.settings.moves, key=key_moves, root=given.root)
-        found, images = images_of(carry, chains, self.solver)
+        gaussian = given.gaussian
+        chains = follow(carry.network, carry.chains, self.settings.moves, key=key_moves, root=gaussian.root)
+        found, images = images_at(carry, chains.position, self.solver, gaussian)
         network, state, loss = descend(self.settings, carry, danskin(y, found.point, found.converged))
         return Carry(network, state, chains, images), traced(loss, found, chains)
 
@@ -94,12 +92,13 @@ class MongeStep:
     def __call__(self, carry: Carry, given: Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
         """The next carry, and scalars for the trace."""
         key_data, key_source = step_keys(key)
-        y = draw_rows(given.data, self.settings.batch, key_data)
+        y, gaussian = draw_rows(given.data, self.settings.batch, key_data), given.gaussian
         if given.source is None:
-            x = given.source_mean + times(jax.random.normal(key_source, y.shape), given.root)
+            x = gaussian.source_mean + times(jax.random.normal(key_source, y.shape), gaussian.root)
         else:
             x = draw_rows(given.source, self.settings.batch, key_source)
-        found = self.solver.solve(carry.network, x, given.mean + times(x - given.source_mean, given.source_map))
+        start = discrete_start(carry.network, x, y[:CANDIDATES], gaussian.image(x))
+        found = self.solver.solve(carry.network, x, start)
         network, state, loss = descend(self.settings, carry, danskin(y, found.point, found.converged))
         return Carry(network, state, None, None), traced(loss, found)
 
@@ -113,9 +112,12 @@ class _Moment:
 
     def __call__(self, carry: Carry, given: Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
         key_data, key_moves = jax.random.split(key)
+        gaussian = given.gaussian
         rows = jax.random.randint(key_data, (self.settings.batch,), 0, len(given.data))
-        chains = follow(carry.network, carry.chains, self.settings.moves, key=key_moves, root=given.root)
-        found = self.solver.solve(carry.network, given.data[rows] - given.mean, carry.images[rows])
+        chains = follow(carry.network, carry.chains, self.settings.moves, key=key_moves, root=gaussian.root)
+        y = given.data[rows] - gaussian.mean
+        start = discrete_start(carry.network, y, chains.position[:CANDIDATES], carry.images[rows])
+        found = self.solver.solve(carry.network, y, start)
         network, state, loss = descend(self.settings, carry, danskin(chains.position, found.point, found.converged))
         known = jnp.where(jnp.isfinite(found.residual)[:, None], found.point, carry.images[rows])
         return Carry(network, state, chains, carry.images.at[rows].set(known)), traced(loss, found, chains)
@@ -230,14 +232,9 @@ def _start(
     else:
         source_mean, source_cov, curvature = np.zeros(dim), symmetric_power(cov, -1), cov
         arguments = source_mean, source_cov
-    given = Given(
-        single(data),
-        single(mean),
-        single(symmetric_power(source_cov, 1 / 2)),
-        None if source is None else single(source),
-        single(source_mean),
-        single(np.linalg.inv(curvature)),
-    )
+    root, matrix = symmetric_power(source_cov, 1 / 2), np.linalg.inv(curvature)
+    gaussian = ClosedForm(*(single(part) for part in (mean, source_mean, root, matrix)))
+    given = Given(single(data), gaussian, None if source is None else single(source))
     network = InputConvexNetwork.near(
         *arguments,
         curvature=curvature,
@@ -256,8 +253,8 @@ def _start(
     state = optimiser(settings).init(network)  # pyright: ignore[reportArgumentType]
     if method == "monge":
         return _Start(MongeStep(settings, solver), Carry(network, state, None, None), given)
-    images = (given.data - given.mean) @ given.source_map
-    chains = initial_state(network, (batch - given.mean) @ given.source_map, step=0.5)
+    images = (given.data - gaussian.mean) @ gaussian.map
+    chains = initial_state(network, (batch - gaussian.mean) @ gaussian.map, step=0.5)
     return _Start(_Moment(settings, solver), Carry(network, state, chains, images), given)
 
 

@@ -37,7 +37,7 @@ from conjugate_moments.inference._completions import (
     trusted,
 )
 from conjugate_moments.potentials.base import Potential, check_points, gradients, hessian_products
-from conjugate_moments.samplers._target import Target
+from conjugate_moments.samplers._target import Target, values_and_gradients
 from conjugate_moments.samplers.diagnostics import FEWEST_DRAWS
 
 LEAPS = 40  # leapfrog steps of a trajectory: on digits 20 mixed worse, with fewer gradients and less jitter
@@ -242,7 +242,7 @@ def _energy(posterior: _Posterior, sources: Array, start: Array) -> _Energy:
     """The energy of the posterior at x `[r, d]`, with the conjugate solved from `start` `[r, d]`."""
     potential = posterior.potential
     found = posterior.solver.solve(potential, sources, start)
-    value, slope = jax.vmap(jax.value_and_grad(posterior.prior.value))(sources)
+    value, slope = values_and_gradients(posterior.prior, sources)
     seen, pull = jax.vjp(posterior.observe, found.point)
     misfit = (seen - posterior.observed) / posterior.noise
     (force,) = pull(misfit / posterior.noise)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from conjugate_moments.samplers._target import Target
+from conjugate_moments.samplers._target import Target, values_and_gradients
 
 Array = NDArray[np.floating]  # float64 throughout
 COARSE_CELLS = 64  # of each axis while searching
@@ -50,9 +50,7 @@ def _values(target: Target, points: jax.Array) -> jax.Array:
     return jax.vmap(target.value)(points)
 
 
-@jax.jit
-def _values_and_gradients(target: Target, points: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return jax.vmap(jax.value_and_grad(target.value))(points)
+_values_and_gradients = jax.jit(values_and_gradients)
 
 
 def _batches(points: Array) -> Array:

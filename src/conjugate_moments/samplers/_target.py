@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-if TYPE_CHECKING:
-    import jax
+import jax
+
+from conjugate_moments.potentials.base import Potential
 
 
 class Target(Protocol):
@@ -26,3 +27,9 @@ class SolvedTarget(Target, Protocol):
     def from_guess(self, positions: jax.Array, guess: jax.Array, /) -> tuple[jax.Array, jax.Array]:
         """w and ∇w at positions `[n, d]`, from a guess of ∇w `[n, d]`: `[n]` and `[n, d]`."""
         ...
+
+
+def values_and_gradients(target: Target, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """w and ∇w at positions `[n, d]`: `[n]` and `[n, d]`; a potential may know a faster way than differentiation."""
+    both = target.value_and_gradient if isinstance(target, Potential) else jax.value_and_grad(target.value)
+    return jax.vmap(both)(positions)

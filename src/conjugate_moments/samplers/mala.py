@@ -2,6 +2,8 @@
 
 A move proposes x' = x - h R Rᵀ∇w(x) + √(2h) R ξ, ξ ~ N(0, I), and accepts it with the Metropolis probability, so that
 P_w ∝ e^{-w} is invariant for every step size h and every root R. A Gaussian fit with covariance S suggests R = S^{1/2}.
+That is one leap of length √(2h) of Hamiltonian dynamics with the momentum ξ. A move of several (Duane et al. 1987) does
+not turn at random between them, and goes as far as many moves of one.
 Where w grows faster than a quadratic, proposals from far out overshoot and are all rejected: start near the bulk.
 """
 
@@ -9,17 +11,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from conjugate_moments._matrices import times
-from conjugate_moments.samplers._target import SolvedTarget, Target
+from conjugate_moments.samplers._target import SolvedTarget, Target, values_and_gradients
 from conjugate_moments.samplers.diagnostics import FEWEST_DRAWS, ChainDiagnostics, diagnose
 
 TARGET_ACCEPTANCE = 0.6  # just above the 0.574 that is optimal as d grows (Roberts & Rosenthal 1998)
 MEMORY = 20  # moves that the running mean of the acceptance looks back
+JITTER = 0.2  # of the length of leaps, relative
 DRAWS_PER_CHAIN = 100  # fewer, and the R̂ of correlated draws is far from 1 even in equilibrium
 
 
@@ -96,7 +100,7 @@ def _evaluate(potential: Target, position: jax.Array, guess: jax.Array) -> tuple
     """w and ∇w at each position `[n, d]`; a guess of ∇w helps a potential that has to solve for it."""
     if isinstance(potential, SolvedTarget):
         return potential.from_guess(position, guess)
-    return jax.vmap(jax.value_and_grad(potential.value))(position)
+    return values_and_gradients(potential, position)
 
 
 def initial_state(potential: Target, positions: ArrayLike, *, step: float) -> MalaState:
@@ -121,24 +125,42 @@ def refresh(potential: Target, state: MalaState) -> MalaState:
     return replace(state, value=value, gradient=gradient)
 
 
-def _propose(state: MalaState, noise: jax.Array, root: jax.Array | None) -> jax.Array:
-    step = jnp.exp(state.log_step)
-    # In the frame of R the drift is -h Rᵀ∇w and the noise is white.
-    slope = state.gradient if root is None else times(state.gradient, root)
-    shift = jnp.sqrt(2 * step) * noise - step * slope
-    return state.position + (shift if root is None else times(shift, root.T))
+class _Way(NamedTuple):
+    """How far trajectories have come: `[n, d]`, w and `sound` `[n]`; the momentum is in the frame of R."""
+
+    position: jax.Array
+    value: jax.Array
+    gradient: jax.Array
+    momentum: jax.Array
+    sound: jax.Array
 
 
-def _log_ratio(
-    state: MalaState, value: jax.Array, gradient: jax.Array, noise: jax.Array, root: jax.Array | None
-) -> jax.Array:
-    """Log of the Metropolis ratio, `[n]`: the reverse move's noise is had from the noise, without an inverse of R."""
-    slopes = state.gradient + gradient
-    reverse = jnp.sqrt(jnp.exp(state.log_step) / 2) * (slopes if root is None else times(slopes, root)) - noise
-    ratio = state.value - value + (jnp.sum(noise**2, axis=1) - jnp.sum(reverse**2, axis=1)) / 2
+def _leap(potential: Target, way: _Way, length: jax.Array, root: jax.Array | None) -> _Way:
+    def pushed(momentum: jax.Array, gradient: jax.Array) -> jax.Array:
+        return momentum - length / 2 * (gradient if root is None else times(gradient, root))
+
+    momentum = pushed(way.momentum, way.gradient)
+    position = way.position + length * (momentum if root is None else times(momentum, root.T))
+    value, gradient = _evaluate(potential, position, way.gradient)
     # -inf would beat every other value for ever, and a gradient that is not finite would freeze the chain there.
-    usable = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient), axis=1)
-    return jnp.where(usable & ~jnp.isnan(ratio), ratio, -jnp.inf)
+    sound = way.sound & jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient), axis=1)
+    return _Way(position, value, gradient, pushed(momentum, gradient), sound)
+
+
+def _trajectory(
+    potential: Target, state: MalaState, momentum: jax.Array, length: jax.Array, root: jax.Array | None, leaps: int
+) -> _Way:
+    start = _Way(state.position, state.value, state.gradient, momentum, jnp.ones(len(momentum), bool))
+    return jax.lax.scan(lambda way, _: (_leap(potential, way, length, root), None), start, length=leaps)[0]
+
+
+def _log_ratio(state: MalaState, momentum: jax.Array, way: _Way) -> jax.Array:
+    """Log of the Metropolis ratio, `[n]`.
+
+    The reverse trajectory starts with the momentum at the end, its sign changed: no inverse of R is needed.
+    """
+    ratio = state.value - way.value + (jnp.sum(momentum**2, axis=1) - jnp.sum(way.momentum**2, axis=1)) / 2
+    return jnp.where(way.sound & ~jnp.isnan(ratio), ratio, -jnp.inf)
 
 
 def mala_step(
@@ -149,8 +171,9 @@ def mala_step(
     gain: ArrayLike = 0.0,
     target: ArrayLike = TARGET_ACCEPTANCE,
     root: jax.Array | None = None,
+    leaps: int = 1,
 ) -> tuple[MalaState, MalaInfo]:
-    """One move of every chain, with one evaluation of w and ∇w for each.
+    """One move of every chain, with `leaps` evaluations of w and ∇w for each.
 
     Args:
       potential: w; `state` must hold its values, else `refresh` first.
@@ -160,19 +183,22 @@ def mala_step(
         leave P_w exactly invariant; a decreasing gain does so in the limit.
       target: acceptance that the step size adapts to.
       root: R, `[d, d]` or its diagonal `[d]`; None for the identity. Keep it fixed along a run.
+      leaps: 1 for a Langevin move; of more, the lengths vary, lest a trajectory come back to where it started.
     """
-    key_noise, key_accept = jax.random.split(key)
+    key_noise, key_accept, key_length = jax.random.split(key, 3)
     noise = jax.random.normal(key_noise, state.position.shape, state.position.dtype)
-    position = _propose(state, noise, root)
-    value, gradient = _evaluate(potential, position, state.gradient)
-    log_ratio = _log_ratio(state, value, gradient, noise, root)
+    length = jnp.sqrt(2 * jnp.exp(state.log_step))
+    if leaps > 1:
+        length *= jax.random.uniform(key_length, (len(noise), 1), noise.dtype, 1 - JITTER, 1 + JITTER)
+    way = _trajectory(potential, state, noise, length, root, leaps)
+    log_ratio = _log_ratio(state, noise, way)
     accepted = jnp.log(jax.random.uniform(key_accept, log_ratio.shape, log_ratio.dtype)) < log_ratio
     probability = jnp.exp(jnp.minimum(log_ratio, 0))
     mean = jnp.mean(probability)
     moved = MalaState(
-        position=jnp.where(accepted[:, None], position, state.position),
-        value=jnp.where(accepted, value, state.value),
-        gradient=jnp.where(accepted[:, None], gradient, state.gradient),
+        position=jnp.where(accepted[:, None], way.position, state.position),
+        value=jnp.where(accepted, way.value, state.value),
+        gradient=jnp.where(accepted[:, None], way.gradient, state.gradient),
         log_step=state.log_step + gain * (mean - target),
         acceptance=state.acceptance + (mean - state.acceptance) / jnp.minimum(state.moves + 1, MEMORY),
         moves=state.moves + 1,
@@ -180,7 +206,7 @@ def mala_step(
     return moved, MalaInfo(probability, accepted)
 
 
-@partial(jax.jit, static_argnames="moves")
+@partial(jax.jit, static_argnames=("moves", "leaps"))
 def warm_up(
     potential: Target,
     state: MalaState,
@@ -189,6 +215,7 @@ def warm_up(
     key: jax.Array,
     target: ArrayLike = TARGET_ACCEPTANCE,
     root: jax.Array | None = None,
+    leaps: int = 1,
 ) -> MalaState:
     """Move the chains towards P_w while the step size adapts, with gains (1 + t/10)^{-0.6} for t = 0, …, moves - 1.
 
@@ -201,16 +228,17 @@ def warm_up(
       key: of this call.
       target: acceptance to adapt to.
       root: as for `mala_step`.
+      leaps: as for `mala_step`.
     """
 
     def move(state: MalaState, now: tuple[jax.Array, jax.Array]) -> tuple[MalaState, None]:
-        return mala_step(potential, state, key=now[0], gain=now[1], target=target, root=root)[0], None
+        return mala_step(potential, state, key=now[0], gain=now[1], target=target, root=root, leaps=leaps)[0], None
 
     gains = (1 + jnp.arange(moves, dtype=state.log_step.dtype) / 10) ** -0.6
     return jax.lax.scan(move, state, (jax.random.split(key, moves), gains))[0]
 
 
-@partial(jax.jit, static_argnames=("moves", "thin"))
+@partial(jax.jit, static_argnames=("moves", "thin", "leaps"))
 def run(
     potential: Target,
     state: MalaState,
@@ -219,6 +247,7 @@ def run(
     key: jax.Array,
     thin: int = 1,
     root: jax.Array | None = None,
+    leaps: int = 1,
 ) -> ChainRun:
     """Move the chains with a fixed step size and keep every `thin`-th position: P_w is exactly invariant.
 
@@ -229,6 +258,7 @@ def run(
       key: of this call.
       thin: moves between draws.
       root: as for `mala_step`.
+      leaps: as for `mala_step`.
 
     Raises:
       ValueError: if `moves` and `thin` do not fit.
@@ -239,7 +269,7 @@ def run(
         )
 
     def move(state: MalaState, key: jax.Array) -> tuple[MalaState, jax.Array]:
-        state, info = mala_step(potential, state, key=key, root=root)
+        state, info = mala_step(potential, state, key=key, root=root, leaps=leaps)
         return state, jnp.mean(info.probability)
 
     def draw(state: MalaState, keys: jax.Array) -> tuple[MalaState, tuple[jax.Array, jax.Array]]:
