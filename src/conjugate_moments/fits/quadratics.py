@@ -55,6 +55,7 @@ SHORT, THIN = 8, 8  # draws of each chain, and moves between them, for the momen
 DENSE = 64  # dimension up to which chains are given a full root
 ENOUGH = 4  # points a dimension, that a full root is made of
 RIDGE = 1e-4  # added to their covariance, relative to its mean eigenvalue
+FEW = 64  # data points kept beyond that dimension, where their conjugates are dear
 STARTED = 8192  # images whose clusters start a fit, at most; several copies of them are held at once
 
 
@@ -307,7 +308,7 @@ def fit_quadratics(
     )
     carry = on_one_device(carry)
     learned = cast("QuadraticMaxima", carry.network)
-    y = single(points[:ANCHORS])
+    y = single(points[: ANCHORS if len(mean) <= DENSE else FEW])
     found = solver.solve(learned, y, learned.frame.pulled_back(y))
     common = learned, settings
     anchors = np.asarray(found.point)[np.asarray(found.converged)]
