@@ -274,7 +274,8 @@ def test_density_does_not_depend_on_the_axes(trained):
 
 
 def test_a_normaliser_whose_chains_have_not_mixed_is_refused(monkeypatch):
-    monkeypatch.setattr(_bridge, "THINS", (1, 1))
+    for name in ("THIN", "LONGER", "LEAPS"):
+        monkeypatch.setattr(_bridge, name, 1)
     fit = gaussian_fit(np.zeros(4), np.eye(4))
     y = np.zeros((3, 4))
     with pytest.raises(RuntimeError, match=r"log_prob: log Z has not converged by bridge, split R̂ 1\.\d+ and standard"):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +13,20 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from conjugate_moments._matrices import symmetric_power
+from conjugate_moments.potentials._maxima import (
+    covariance,
+    maximum,
+    maximum_rise,
+    mean_piece,
+    mean_weights,
+    pieces_first,
+    rise_and_shares,
+    times,
+    unit,
+    unit_curvature,
+    unit_rise,
+    unit_slope,
+)
 from conjugate_moments.potentials.base import Potential, check_gaussian, common_dtype, gradients, hessians
 
 FLOOR = 1e-3  # of the Gaussian closed form's curvature: bounds the slope of ∇w* without binding a fit
@@ -226,10 +238,10 @@ class InputConvexNetwork(Potential):
         step = (x - frame.origin) / frame.scale
         arguments, slope = self._at_origin(frame)
         # Differences to the origin all along: on P_w, w itself may be a million times smaller than its parts.
-        rise = _maximum_rise(arguments[0], _times(_pieces_first(self.inputs[0]), step), self.smoothing)
+        rise = maximum_rise(arguments[0], times(pieces_first(self.inputs[0]), step), self.smoothing)
         for raw, A, s in zip(self.mixing, self.inputs[1:], arguments[1:], strict=True):
-            rise = _unit_rise(s, _mean_weights(raw) @ rise + A @ step, self.smoothing)
-        units = _mean_weights(self.output) @ rise - slope @ step
+            rise = unit_rise(s, mean_weights(raw) @ rise + A @ step, self.smoothing)
+        units = mean_weights(self.output) @ rise - slope @ step
         return self._rest(frame, step)[0] + frame.gain * units
 
     def gradient(self, x: Array) -> Array:
@@ -241,19 +253,19 @@ class InputConvexNetwork(Potential):
         frame = self._fixed()
         step = (x - frame.origin) / frame.scale
         arguments, slope = self._at_origin(frame)
-        pieces = _pieces_first(self.inputs[0])
-        rise, shares = _rise_and_shares(arguments[0], _times(pieces, step), self.smoothing)
+        pieces = pieces_first(self.inputs[0])
+        rise, shares = rise_and_shares(arguments[0], times(pieces, step), self.smoothing)
         slopes = []
         for raw, A, s in zip(self.mixing, self.inputs[1:], arguments[1:], strict=True):
-            more = _mean_weights(raw) @ rise + A @ step
-            rise = _unit_rise(s, more, self.smoothing)
-            slopes.append(_unit_slope(s + more, self.smoothing))
-        weights, gradient = _mean_weights(self.output), -slope
+            more = mean_weights(raw) @ rise + A @ step
+            rise = unit_rise(s, more, self.smoothing)
+            slopes.append(unit_slope(s + more, self.smoothing))
+        weights, gradient = mean_weights(self.output), -slope
         units = weights @ rise - slope @ step
         for raw, A, factor in zip(self.mixing[::-1], self.inputs[:0:-1], slopes[::-1], strict=True):
             weights = weights * factor
             gradient += weights @ A
-            weights = weights @ _mean_weights(raw)
+            weights = weights @ mean_weights(raw)
         gradient += (weights * shares).reshape(-1) @ pieces.reshape(-1, self.dim)
         value, rest = self._rest(frame, step)
         return value + frame.gain * units, (rest + frame.gain * gradient) / frame.scale
@@ -270,27 +282,25 @@ class InputConvexNetwork(Potential):
         """Arguments of every layer at the origin, and the slope of u there before its tangent is taken off, `[d]`."""
         arguments, jacobians = self._layers((frame.origin - frame.centre) / frame.scale)
         slope = (
-            jacobians[-1]
-            if len(arguments) == 1
-            else _unit_slope(arguments[-1], self.smoothing)[:, None] * jacobians[-1]
+            jacobians[-1] if len(arguments) == 1 else unit_slope(arguments[-1], self.smoothing)[:, None] * jacobians[-1]
         )
-        return arguments, _mean_weights(self.output) @ slope
+        return arguments, mean_weights(self.output) @ slope
 
     def _layers(self, t: Array) -> tuple[list[Array], list[Array]]:
         """Arguments of every layer; Jacobians of the first layer's units and of the arguments above, `[h_k, d]`.
 
         Arguments of the first layer are those of all pieces, `[pieces, h_1]`.
         """
-        pieces = _pieces_first(self.inputs[0])
-        s = _times(pieces, t) + self.biases[0].T
-        z, J = _maximum(s, self.smoothing), _mean_piece(s, pieces, self.smoothing)
+        pieces = pieces_first(self.inputs[0])
+        s = times(pieces, t) + self.biases[0].T
+        z, J = maximum(s, self.smoothing), mean_piece(s, pieces, self.smoothing)
         arguments, jacobians = [s], [J]
         for raw, A, b in zip(self.mixing, self.inputs[1:], self.biases[1:], strict=True):
-            weights = _mean_weights(raw)
+            weights = mean_weights(raw)
             s = weights @ z + A @ t + b
             arguments.append(s)
             jacobians.append(weights @ J + A)
-            z, J = _unit(s, self.smoothing), _unit_slope(s, self.smoothing)[:, None] * jacobians[-1]
+            z, J = unit(s, self.smoothing), unit_slope(s, self.smoothing)[:, None] * jacobians[-1]
         return arguments, jacobians
 
     def _quadratic(self, frame: Frame) -> Array:
@@ -308,136 +318,14 @@ class InputConvexNetwork(Potential):
         t = (x - frame.origin) / frame.scale + (frame.origin - frame.centre) / frame.scale
         arguments, jacobians = self._layers(t)
         total = self._quadratic(frame)
-        weight = frame.gain * _mean_weights(self.output)
+        weight = frame.gain * mean_weights(self.output)
         for k in reversed(range(1, len(arguments))):
             s, J = arguments[k], jacobians[k]
-            total += J.T @ ((weight * _unit_curvature(s, self.smoothing))[:, None] * J)
-            weight = (weight * _unit_slope(s, self.smoothing)) @ _mean_weights(self.mixing[k - 1])
-        pieces = _pieces_first(self.inputs[0])
-        total += _covariance(weight / self.smoothing, arguments[0], pieces, self.smoothing)
+            total += J.T @ ((weight * unit_curvature(s, self.smoothing))[:, None] * J)
+            weight = (weight * unit_slope(s, self.smoothing)) @ mean_weights(self.mixing[k - 1])
+        pieces = pieces_first(self.inputs[0])
+        total += covariance(weight / self.smoothing, arguments[0], pieces, self.smoothing)
         return total / frame.scale[:, None] / frame.scale
-
-
-def _covariance(weights: Array, s: Array, pieces: Array, smoothing: float) -> Array:
-    """Σ_j weights_j Cov(pieces_j), `[d, d]`, each piece with its share of the maximum of s_j.
-
-    A covariance is the sum of π_p π_q (a_p − a_q)(a_p − a_q)ᵀ over pairs of pieces with shares π: nothing cancels, and
-    the matrices are the same at every point.
-    """
-    shares = _shares(s, smoothing)
-    pairs = list(itertools.combinations(range(len(pieces)), 2))
-    weights = jnp.stack([weights * shares[p] * shares[q] for p, q in pairs])
-    gaps = jnp.stack([pieces[p] - pieces[q] for p, q in pairs])
-    return _shared_gram(weights.reshape(-1), gaps.reshape(-1, pieces.shape[-1]))
-
-
-def _shared_gram(weights: Array, J: Array) -> Array:
-    """Jᵀ diag(weights) J for a J `[h, d]` that all points share: over a batch one matrix product, half by symmetry."""
-    rows, columns = np.triu_indices(J.shape[1])
-    place = np.zeros((J.shape[1], J.shape[1]), dtype=int)
-    place[rows, columns] = place[columns, rows] = np.arange(rows.size)
-    return (weights @ (J[:, rows] * J[:, columns]))[place]
-
-
-def _pieces_first(A: Array) -> Array:
-    """Affine functions `[h, pieces, d]` as `[pieces, h, d]`.
-
-    XLA on the CPU sums an axis of a few entries many times slower than it adds as many arrays, `_over_pieces`. With the
-    pieces last, and gradients by reverse differentiation, a value with its gradient took 1.8 times as long in d = 2 (64
-    units) and 3.1 times in d = 8 (128).
-    """
-    return jnp.moveaxis(A, 1, 0)
-
-
-def _times(pieces: Array, t: Array) -> Array:
-    """The product of `[pieces, h, d]` and `[d]`: one matrix product."""
-    return (pieces.reshape(-1, pieces.shape[-1]) @ t).reshape(pieces.shape[:-1])
-
-
-def _over_pieces(combine: Callable[[Array, Array], Array], s: Array) -> Array:
-    """All pieces of `[pieces, h]` combined: `[h]`."""
-    return reduce(combine, list(s))
-
-
-def _exponentials(s: Array) -> tuple[Array, Array, Array]:
-    """exp(s − m) of `[pieces, h]`, their sum over the pieces `[h]`, and m, the maximum over them `[h]`."""
-    top = jax.lax.stop_gradient(_over_pieces(jnp.maximum, s))
-    found = jnp.exp(s - top)
-    return found, _over_pieces(jnp.add, found), top
-
-
-def _maximum(s: Array, smoothing: float) -> Array:
-    """Smooth maximum over the pieces of `[pieces, h]`, `[h]`."""
-    _, total, top = _exponentials(s / smoothing)
-    return smoothing * (top + jnp.log(total))
-
-
-def _shares(s: Array, smoothing: float) -> Array:
-    """Of the pieces in the smooth maxima of s `[pieces, h]`."""
-    found, total, _ = _exponentials(s / smoothing)
-    return found / total
-
-
-def _mean_piece(s: Array, pieces: Array, smoothing: float) -> Array:
-    """Slopes of the smooth maxima of s `[pieces, h]`: means of `pieces` `[pieces, h, d]`, `[h, d]`."""
-    return jnp.einsum("ph,phd->hd", _shares(s, smoothing), pieces)
-
-
-def _rise_and_shares(s: Array, step: Array, smoothing: float) -> tuple[Array, Array]:
-    """max_β(s + step) − max_β(s), to the relative accuracy of the step, and the shares in max_β(s + step)."""
-    step = step / smoothing
-    before = jax.nn.log_softmax(s / smoothing, axis=0)
-    found, total, top = _exponentials(before + step)
-    far = top + jnp.log(total)
-    near = jnp.log1p(_over_pieces(jnp.add, jnp.exp(before) * jnp.expm1(jnp.clip(step, -1, 1))))
-    is_near = _over_pieces(jnp.maximum, jnp.abs(step)) <= 1
-    return smoothing * jnp.where(is_near, near, far), found / total
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(2,))
-def _maximum_rise(s: Array, step: Array, smoothing: float) -> Array:
-    """The first of `_rise_and_shares`, with a derivative of the same accuracy."""
-    return _rise_and_shares(s, step, smoothing)[0]
-
-
-@_maximum_rise.defjvp
-def _maximum_rise_derivative(smoothing: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    (s, step), (ds, dstep) = primals, tangents
-    rise, shares = _rise_and_shares(s, step, smoothing)
-    slope = _over_pieces(jnp.add, shares * dstep + (shares - _shares(s, smoothing)) * ds)
-    return rise, slope
-
-
-def _unit(s: Array, smoothing: float) -> Array:
-    return (s + jnp.sqrt(s**2 + 4 * smoothing**2)) / 2
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(2,))
-def _unit_rise(s: Array, step: Array, smoothing: float) -> Array:
-    """σ(s + step) − σ(s), to the relative accuracy of the step."""
-    roots = jnp.sqrt((s + step) ** 2 + 4 * smoothing**2) + jnp.sqrt(s**2 + 4 * smoothing**2)
-    return step * (1 + (2 * s + step) / roots) / 2
-
-
-@_unit_rise.defjvp
-def _unit_rise_derivative(smoothing: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    (s, step), (ds, dstep) = primals, tangents
-    slope = _unit_slope(s + step, smoothing)
-    return _unit_rise(s, step, smoothing), slope * dstep + (slope - _unit_slope(s, smoothing)) * ds
-
-
-def _unit_slope(s: Array, smoothing: float) -> Array:
-    return (1 + s / jnp.sqrt(s**2 + 4 * smoothing**2)) / 2
-
-
-def _unit_curvature(s: Array, smoothing: float) -> Array:
-    root = jnp.sqrt(s**2 + 4 * smoothing**2)
-    return 2 * smoothing**2 / root**3
-
-
-def _mean_weights(raw: Array) -> Array:
-    """Positive weights that average over the units of the layer below."""
-    return jax.nn.softplus(raw) / raw.shape[-1]
 
 
 def _normals(shapes: Sequence[tuple[int, ...]], dtype: jnp.dtype, key: Array) -> list[Array]:
