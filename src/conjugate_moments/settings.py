@@ -116,7 +116,7 @@ class QuadraticsSettings(_Settings):
       rank: directions in which each has a curvature of its own, beside those of coordinates.
       smoothing: β at the end, as a share of the distance between slopes; five times as much at the start.
       moves: of each Langevin chain between two steps.
-      leaps: gradients of one move of a chain, and of one draw of P_w from the fit.
+      leaps: gradients of one move of a chain, of which there are three between two draws of P_w from the fit.
       tolerance: on ‖∇φ(x) − y‖_∞ of the conjugate, each coordinate in standard deviations of the law.
       conjugate_steps: of the conjugate solver, at most.
       noise: standard deviation of the dequantisation, in levels of a pixel.
@@ -132,7 +132,7 @@ class QuadraticsSettings(_Settings):
     rank: int = 4
     smoothing: float = 5e-3
     moves: int = 2
-    leaps: int = 6
+    leaps: int = 3
     tolerance: float = 1e-3
     conjugate_steps: int = 100
     noise: float = 0.15

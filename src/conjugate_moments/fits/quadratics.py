@@ -50,6 +50,7 @@ SHARPENED = 0.7  # share of the steps over which the smoothing falls, by `SHARPE
 UNKNOWN = "log_prob: found a potential known by its conjugate only, allowed: fits of the potential itself"
 CHAINS, WARMUP = 64, 40  # of draws of P_w, and moves before the first: fewer than elsewhere, as each is dear
 ACCEPTANCE = 0.7  # of moves of several leaps
+THINNED = 3  # moves between two draws: more leaps in one would cost no more, but came back to where they were, mirrored
 FIRST_STEP = 0.1  # of the chains, in the dimension `TUNED`
 SHORT, THIN = 8, 8  # draws of each chain, and moves between them, for the moments of P_w
 DENSE = 64  # dimension up to which chains are given a full root
@@ -164,8 +165,8 @@ class QuadraticsFit(_OfPixels, FitResult):
         state = initial_state(target, self.chains[:CHAINS], step=FIRST_STEP)
         key_warmup, key_run = jax.random.split(key)
         state = warm_up(target, state, WARMUP, key=key_warmup, target=ACCEPTANCE, root=root, leaps=settings.leaps)
-        moves = max(-(-n // len(state.position)), DRAWS_PER_CHAIN)
-        drawn = run(target, state, moves, key=key_run, root=root, leaps=settings.leaps)
+        moves = THINNED * max(-(-n // len(state.position)), DRAWS_PER_CHAIN)
+        drawn = run(target, state, moves, key=key_run, thin=THINNED, root=root, leaps=settings.leaps)
         found = drawn.diagnostics
         numbers = float(found.acceptance), float(jnp.max(found.r_hat)), float(jnp.min(found.ess)), int(found.draws)
         points = np.asarray(drawn.draws).reshape(-1, self.dim)[-n:]

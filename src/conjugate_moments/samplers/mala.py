@@ -23,7 +23,7 @@ from conjugate_moments.samplers.diagnostics import FEWEST_DRAWS, ChainDiagnostic
 
 TARGET_ACCEPTANCE = 0.6  # just above the 0.574 that is optimal as d grows (Roberts & Rosenthal 1998)
 MEMORY = 20  # moves that the running mean of the acceptance looks back
-LEAPS = 6  # of chains for which one is too few; with 100 draws a chain it mixed on digits, and better than 4 or 8
+LEAPS = 6  # of chains for which one is too few
 JITTER = 0.2  # of the length of leaps, relative
 DRAWS_PER_CHAIN = 100  # fewer, and the R̂ of correlated draws is far from 1 even in equilibrium
 
