@@ -200,7 +200,7 @@ def discrete_start(
     candidates = select(heights < jnp.finfo(heights.dtype).max, candidates, jnp.zeros_like(candidates))
     pairs = targets @ candidates.T - heights
     most = jnp.max(pairs, axis=1)
-    # Where the maximum is: XLA takes five times as long for its own argmax on the CPU.
+    # Where the maximum is: XLA takes longer for its own argmax on the CPU.
     best = jnp.max(jnp.where(pairs >= most[:, None], jnp.arange(len(candidates)), 0), axis=1)
     guessed = jnp.sum(targets * guess, axis=1) - _finite(values(potential, guess))
     return select(guessed > most, guess, candidates[best])

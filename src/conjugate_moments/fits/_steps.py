@@ -21,7 +21,7 @@ from conjugate_moments.samplers._target import Target
 from conjugate_moments.samplers.mala import MalaState, initial_state, mala_step, refresh
 from conjugate_moments.settings import QuadraticsSettings, TrainingSettings
 
-CANDIDATES = 512  # points that a conjugate may start from; more made starts dearer than they saved in d = 2, 8 and 32
+CANDIDATES = 512  # points that a conjugate may start from, which bounds their product with a batch
 GAIN = 0.05  # of the step size of the chains towards its acceptance, at every move
 
 Network = InputConvexNetwork | ImageNetwork | QuadraticMaxima

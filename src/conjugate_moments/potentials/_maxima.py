@@ -103,6 +103,7 @@ def _maximum_rise_derivative(smoothing: float, primals: tuple, tangents: tuple) 
 
 
 def unit(s: Array, smoothing: float) -> Array:
+    """σ(s) = (s + √(s² + 4β²))/2: convex, increasing, and s or 0 far from 0."""
     return (s + jnp.sqrt(s**2 + 4 * smoothing**2)) / 2
 
 
@@ -121,10 +122,12 @@ def _unit_rise_derivative(smoothing: float, primals: tuple, tangents: tuple) -> 
 
 
 def unit_slope(s: Array, smoothing: float) -> Array:
+    """σ'(s)."""
     return (1 + s / jnp.sqrt(s**2 + 4 * smoothing**2)) / 2
 
 
 def unit_curvature(s: Array, smoothing: float) -> Array:
+    """σ''(s)."""
     root = jnp.sqrt(s**2 + 4 * smoothing**2)
     return 2 * smoothing**2 / root**3
 
