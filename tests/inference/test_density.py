@@ -20,6 +20,7 @@ from conjugate_moments.potentials.base import Potential, hessians
 from conjugate_moments.potentials.icnn import InputConvexNetwork
 from conjugate_moments.potentials.planted import PlantedPotential
 from conjugate_moments.potentials.quadratic import Quadratic
+from conjugate_moments.samplers import chains
 from conjugate_moments.settings import PeerSettings
 
 KEY = jax.random.key(0)
@@ -274,8 +275,8 @@ def test_density_does_not_depend_on_the_axes(trained):
 
 
 def test_a_normaliser_whose_chains_have_not_mixed_is_refused(monkeypatch):
-    for name in ("THIN", "LONGER", "LEAPS"):
-        monkeypatch.setattr(_bridge, name, 1)
+    for name in ("LANGEVIN", "TRAJECTORIES"):
+        monkeypatch.setattr(chains, name, chains.LANGEVIN._replace(thin=1))
     fit = gaussian_fit(np.zeros(4), np.eye(4))
     y = np.zeros((3, 4))
     with pytest.raises(RuntimeError, match=r"log_prob: log Z has not converged by bridge, split R̂ 1\.\d+ and standard"):

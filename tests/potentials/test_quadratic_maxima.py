@@ -10,7 +10,7 @@ from conjugate_moments.conjugates.potential import ConjugateTarget
 from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.potentials.base import gradients, hessians, values
 from conjugate_moments.potentials.quadratic_maxima import QuadraticFrame, QuadraticMaxima
-from conjugate_moments.samplers.mala import sample
+from conjugate_moments.samplers.chains import sample
 
 DIM, KEY = 3, jax.random.key(0)
 SOLVER = RelativeConjugate(Newton(tolerance=1e-4), (1.0,) * DIM)
@@ -110,7 +110,7 @@ def test_chains_on_a_conjugate_have_its_moments():
         + network.gradient(network.frame.centre)[:, None]
     )
     root = jnp.asarray(np.linalg.cholesky(cov), jnp.float32)
-    drawn = sample(target, 4000, key=KEY, start=start.T, warmup=100, thin=4, root=root)
+    drawn = sample(target, 4000, key=KEY, start=start.T, root=root)
     assert bool(drawn.diagnostics.converged)
     whitened = np.linalg.solve(
         np.linalg.cholesky(cov), (np.asarray(drawn.points) - np.asarray(drawn.points).mean(axis=0)).T

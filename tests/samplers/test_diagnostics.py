@@ -65,6 +65,23 @@ def test_a_common_drift_is_flagged():
     assert split_r_hat(draws)[0] > 1.1
 
 
+def test_moves_that_come_back_mirrored_are_flagged():
+    """x itself looks better than independent, while |x| hardly changes; its correlation is about that of x²: φ²."""
+    draws = autoregression(-0.995, (400, 16, 1))
+    assert effective_sample_size(draws)[0] > draws.size
+    assert split_r_hat(draws)[0] < 1.01
+    found = report(draws)
+    phi = 0.995**2
+    assert found.ess[0] < 2 * draws.size * (1 - phi) / (1 + phi)
+    assert not found.converged
+
+
+def test_chains_of_several_widths_are_flagged():
+    draws = autoregression(0.0, (200, 8, 1)) * np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 2.0])[:, None]
+    assert split_r_hat(draws)[0] < 1.01
+    assert report(draws).r_hat[0] > 1.01
+
+
 def test_one_bad_coordinate_is_enough():
     draws = autoregression(0.0, (200, 4, 2))
     draws[:, 0, 1] += 2.0

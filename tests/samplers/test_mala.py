@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from conjugate_moments.samplers import mala
-from conjugate_moments.samplers.mala import initial_state, mala_step, refresh, run, sample, warm_up
+from conjugate_moments.samplers.mala import initial_state, mala_step, refresh, run, warm_up
 
 KEY = jax.random.key(7)
 
@@ -154,20 +154,6 @@ def test_stein_identity():
     assert_mean(end.position, 0.0)
 
 
-def test_moments_within_the_errors_that_ess_claims():
-    cov = ROOT @ ROOT.T
-    start = 3 * jax.random.normal(KEY, (200, 2))
-    found = sample(Quadratic(jnp.linalg.inv(cov)), 20_000, key=KEY, start=start, root=jnp.asarray(ROOT))
-    assert found.diagnostics.converged
-    assert found.points.shape == (20_000, 2)
-    ess = np.asarray(found.diagnostics.ess)
-    points = np.asarray(found.points, dtype=np.float64)
-    np.testing.assert_array_less(np.abs(points.mean(axis=0)), 5 * np.sqrt(np.diag(cov) / ess))
-    # Squares decorrelate no slower than the coordinates themselves for a Gaussian.
-    error = 5 * np.sqrt((np.outer(np.diag(cov), np.diag(cov)) + cov**2) / ess.min())
-    np.testing.assert_array_less(np.abs(np.cov(points.T) - cov), error)
-
-
 def test_leaps_do_not_turn_back_at_random():
     """Where deviations are from 1 to 10, moves of five leaps give many times the ESS of as many gradients."""
     deviations = jnp.linspace(1, 10, 10)
@@ -177,6 +163,23 @@ def test_leaps_do_not_turn_back_at_random():
         state = warm_up(potential, initial_state(potential, start, step=0.1), 1000 // leaps, key=KEY, leaps=leaps)
         ess[leaps] = float(jnp.min(run(potential, state, 2000 // leaps, key=KEY, leaps=leaps).diagnostics.ess))
     assert ess[5] > 2 * ess[1]
+
+
+def test_no_coordinate_comes_back_at_every_move():
+    """Half a turn, or a whole one, at the mean length of a trajectory: the coordinate or its square would be the same.
+
+    The correlation of squares after a move is E cos² θ, θ = n a the turn of n leaps, each by an angle a.
+    """
+    leaps, turns = 6, jnp.array([jnp.pi, 2 * jnp.pi])
+    length = 0.5
+    frequencies = 2 * jnp.sin(turns / leaps / 2) / length  # of which a leap of this length turns by turns/leaps
+    potential = Quadratic(jnp.diag(frequencies**2))
+    state = initial_state(potential, jax.random.normal(KEY, (2000, 2)) / frequencies, step=length**2 / 2)
+    found = run(potential, state, 100, key=KEY, leaps=leaps)
+    squares = np.square(np.asarray(found.draws, np.float64) * frequencies)
+    correlation = [np.corrcoef(squares[:-1, :, i].ravel(), squares[1:, :, i].ravel())[0, 1] for i in range(2)]
+    # Half a turn ± a half is uniform enough for a mean of cos² near ½; rejections, a tenth or so, add to it.
+    assert max(correlation) < 0.65
 
 
 def test_the_root_is_a_change_of_variables():
@@ -193,7 +196,7 @@ def test_the_root_is_a_change_of_variables():
 
 
 def test_a_diagonal_root_moves_as_its_matrix():
-    """Moves and acceptance probabilities alike, and the shape of the root is refused otherwise."""
+    """Moves and acceptance probabilities alike."""
     with jax.enable_x64(True):
         potential, diagonal = Quartic(jnp.array([1.0, 3.0])), jnp.array([0.5, 2.0])
         state = initial_state(potential, jax.random.normal(KEY, (50, 2)), step=0.5)
@@ -204,8 +207,6 @@ def test_a_diagonal_root_moves_as_its_matrix():
     np.testing.assert_allclose(one.position, other.position, atol=1e-13)
     np.testing.assert_allclose(told.probability, same.probability, atol=1e-12)
     assert 0 < told.accepted.mean() < 1
-    with pytest.raises(ValueError, match=r"root: expected shape \(2, 2\) or \(2,\), found \(3,\)"):
-        sample(STANDARD, 10, key=KEY, start=jnp.zeros((4, 2)), root=jnp.ones(3))
 
 
 @pytest.mark.parametrize("step", [1e-4, 1e2])
@@ -265,9 +266,3 @@ def test_bad_arguments_are_named():
         initial_state(STANDARD, start, step=0.0)
     with pytest.raises(ValueError, match="moves: expected a multiple of thin=3"):
         run(STANDARD, initial_state(STANDARD, start, step=1.0), 20, key=KEY, thin=3)
-    with pytest.raises(ValueError, match="start: w is not finite at 4 of 4"):
-        sample(Cube(jnp.asarray(1.0)), 10, key=KEY, start=start + 1)
-    with pytest.raises(ValueError, match="n: expected an integer >= 1"):
-        sample(STANDARD, 0, key=KEY, start=start)
-    with pytest.raises(ValueError, match="root: expected shape"):
-        sample(STANDARD, 10, key=KEY, start=start, root=jnp.eye(3))

@@ -44,7 +44,7 @@ from conjugate_moments.potentials.image_network import ImageNetwork
 from conjugate_moments.settings import ImageSettings
 
 METHODS = ("cmfgen", "monge")
-CHAINS = 64  # of draws of P_w
+CHAINS = 32  # of draws of P_w
 MOMENTS = 4096  # images whose moments start a fit, at most; their coefficients are held at once
 
 Array = NDArray[np.floating]

@@ -41,7 +41,8 @@ from conjugate_moments.inference.particles import Gaussian
 from conjugate_moments.measures.images import Pixels
 from conjugate_moments.potentials.base import Potential, gradients
 from conjugate_moments.potentials.quadratic_maxima import TUNED, QuadraticFrame, QuadraticMaxima
-from conjugate_moments.samplers.mala import DRAWS_PER_CHAIN, initial_state, run, warm_up
+from conjugate_moments.samplers.chains import Schedule, by_schedule
+from conjugate_moments.samplers.mala import initial_state, run
 from conjugate_moments.settings import QuadraticsSettings
 
 Array = NDArray[np.floating]
@@ -160,13 +161,10 @@ class QuadraticsFit(_OfPixels, FitResult):
     def draw(self, n: int, *, key: jax.Array) -> tuple[Array, GibbsStatus]:
         """`n` draws of P_w, `[n, d]`, with their status."""
         settings, target = cast("QuadraticsSettings", self.settings), self._target
-        root = self._root
         # Without a guess the conjugate may not be solved where a chain starts; its first solved proposal is then taken.
         state = initial_state(target, self.chains[:CHAINS], step=FIRST_STEP)
-        key_warmup, key_run = jax.random.split(key)
-        state = warm_up(target, state, WARMUP, key=key_warmup, target=ACCEPTANCE, root=root, leaps=settings.leaps)
-        moves = THINNED * max(-(-n // len(state.position)), DRAWS_PER_CHAIN)
-        drawn = run(target, state, moves, key=key_run, thin=THINNED, root=root, leaps=settings.leaps)
+        schedule = Schedule(settings.leaps, ACCEPTANCE, WARMUP, THINNED)
+        drawn = by_schedule(target, state, schedule, -(-n // len(state.position)), key=key, root=self._root)
         found = drawn.diagnostics
         numbers = float(found.acceptance), float(jnp.max(found.r_hat)), float(jnp.min(found.ess)), int(found.draws)
         points = np.asarray(drawn.draws).reshape(-1, self.dim)[-n:]

@@ -36,8 +36,8 @@ from conjugate_moments.inference.density import (
 )
 from conjugate_moments.potentials.base import Potential, gradients, values
 from conjugate_moments.potentials.icnn import InputConvexNetwork
+from conjugate_moments.samplers.chains import sample
 from conjugate_moments.samplers.grid import GridDistribution, grid_distribution
-from conjugate_moments.samplers.mala import LEAPS, sample
 from conjugate_moments.settings import PeerSettings, QuadraticsSettings, TrainingSettings
 
 Array = NDArray[np.floating]
@@ -45,8 +45,6 @@ Settings = TrainingSettings | PeerSettings | QuadraticsSettings
 
 ANCHORS = 512  # data points kept: chains and conjugate solves start from them and their images
 BATCH = 2048  # targets solved at once: memory does not grow with the number of points
-THIN = 10  # moves between draws of a chain
-LONGER = {"leaps": LEAPS, "thin": 4, "warmup": 100}  # once, where that did not mix: for twice as many gradients
 CURVATURES = 16  # points whose mean Hessian preconditions the stochastic log-determinants
 
 
@@ -281,10 +279,7 @@ class FitResult(ABC):
             grid = self._grid
             points = np.asarray(grid.sample(n, key=key), np.float32)
             return points, GibbsStatus("exact", grid.converged, grid.acceptance, 1.0, float(n), n)
-        shape = {"start": start, "root": jnp.asarray(root, jnp.float32)}
-        drawn = sample(self.network, n, key=key, thin=THIN, **shape)
-        if not bool(drawn.diagnostics.converged):
-            drawn = sample(self.network, n, key=jax.random.fold_in(key, 1), **LONGER, **shape)
+        drawn = sample(self.network, n, key=key, start=start, root=jnp.asarray(root, jnp.float32))
         found = drawn.diagnostics
         numbers = float(found.acceptance), float(jnp.max(found.r_hat)), float(jnp.min(found.ess)), int(found.draws)
         return np.asarray(drawn.points), GibbsStatus("mala", bool(found.converged), *numbers)

@@ -16,15 +16,13 @@ from scipy.special import expit
 
 from conjugate_moments import _random
 from conjugate_moments.potentials.base import Potential, values
+from conjugate_moments.samplers.chains import mixed
 from conjugate_moments.samplers.diagnostics import ChainDiagnostics, effective_sample_size
-from conjugate_moments.samplers.mala import DRAWS_PER_CHAIN, LEAPS, initial_state, run, warm_up
+from conjugate_moments.samplers.mala import initial_state
 
 Array = NDArray[np.floating]  # float64 throughout
 
 CHAINS = 256  # on e^{-w} and on every step of the path
-WARMUP = 500  # moves
-THIN = 10  # moves between draws
-LONGER = 4  # of `LEAPS` each, once, where that did not mix
 OVERLAP = 0.5  # least share of effective draws when one step of the path is reweighted to the next
 STEPS = 64  # of the path, at most
 
@@ -146,13 +144,7 @@ def bridged(potential: Potential, *, start: Array, key: jax.Array) -> LogNormali
 
 def _drawn(target: _Tempered, start: Array, *, key: jax.Array) -> tuple[jax.Array, ChainDiagnostics]:
     """Draws `[m, chains, d]` of chains from `start` `[chains, d]`."""
-    keys = jax.random.split(key, 3)
-    state = warm_up(target, initial_state(target, jnp.asarray(start, target.root.dtype), step=0.5), WARMUP, key=keys[0])
-    result = run(target, state, THIN * DRAWS_PER_CHAIN, key=keys[1], thin=THIN)
-    if not bool(result.diagnostics.converged):
-        again, key = jax.random.split(keys[2])
-        state = warm_up(target, result.state, WARMUP // LEAPS, key=again, leaps=LEAPS)
-        result = run(target, state, LONGER * DRAWS_PER_CHAIN, key=key, thin=LONGER, leaps=LEAPS)
+    result = mixed(target, initial_state(target, jnp.asarray(start, target.root.dtype), step=0.5), key=key)
     return result.draws, result.diagnostics
 
 

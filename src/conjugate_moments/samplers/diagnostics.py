@@ -20,8 +20,8 @@ class ChainDiagnostics:
     Args:
       acceptance: mean probability of acceptance over chains and moves.
       step: step size of the moves, in the units of the sampler.
-      r_hat: split R̂ of each coordinate, `[d]`.
-      ess: effective sample size of each coordinate over all chains, `[d]`.
+      r_hat: split R̂ of each coordinate x or of |x − median|, the larger one, `[d]`.
+      ess: effective sample size of the same over all chains, the smaller one, `[d]`.
       draws: number of draws kept, over all chains.
       moves: number of moves of each chain behind these draws.
     """
@@ -79,6 +79,15 @@ def split_r_hat(draws: jax.Array) -> jax.Array:
     return jnp.sqrt((half - 1) / half + between / within)
 
 
+def folded(draws: jax.Array) -> jax.Array:
+    """|x − median| of each coordinate of draws `[m, n, d]`, the median being that of all chains (Vehtari et al. 2021).
+
+    Its diagnostics see what those of x do not: chains with one mean and several widths, and moves that come back
+    mirrored, which look better than independent draws.
+    """
+    return jnp.abs(draws - jnp.median(draws, axis=(0, 1)))
+
+
 def _autocovariance(draws: jax.Array) -> jax.Array:
     """Biased autocovariances at lags 0, …, m - 1 averaged over chains, `[m, d]`, by FFT."""
     m = draws.shape[0]
@@ -121,12 +130,15 @@ def effective_sample_size(draws: jax.Array) -> jax.Array:
 
 
 def diagnose(draws: jax.Array, *, acceptance: jax.Array, step: jax.Array, moves: int) -> ChainDiagnostics:
-    """Diagnostics of draws `[m, n, d]` made by `moves` moves of each chain.
+    """Diagnostics of draws `[m, n, d]`, and of the same `folded`, made by `moves` moves of each chain.
 
     Raises:
       ValueError: as `check_draws`.
     """
     check_draws(draws)
     count = jnp.asarray(draws.shape[0] * draws.shape[1])
-    r_hat, ess = split_r_hat(draws), effective_sample_size(draws)
+    both = jnp.concatenate([draws, folded(draws)], axis=2)
+    dim = draws.shape[2]
+    r_hat = jnp.max(split_r_hat(both).reshape(2, dim), axis=0)
+    ess = jnp.min(effective_sample_size(both).reshape(2, dim), axis=0)
     return ChainDiagnostics(acceptance, step, r_hat, ess, count, jnp.asarray(moves))

@@ -23,9 +23,7 @@ from conjugate_moments.samplers.diagnostics import FEWEST_DRAWS, ChainDiagnostic
 
 TARGET_ACCEPTANCE = 0.6  # just above the 0.574 that is optimal as d grows (Roberts & Rosenthal 1998)
 MEMORY = 20  # moves that the running mean of the acceptance looks back
-LEAPS = 6  # of chains for which one is too few
 JITTER = 0.2  # of the length of leaps, relative
-DRAWS_PER_CHAIN = 100  # fewer, and the R̂ of correlated draws is far from 1 even in equilibrium
 
 
 @jax.tree_util.register_dataclass
@@ -76,22 +74,6 @@ class ChainRun:
     """
 
     draws: jax.Array
-    diagnostics: ChainDiagnostics
-    state: MalaState
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True, eq=False)
-class GibbsSample:
-    """Draws of P_w, correlated as `diagnostics.ess` says, and worth using only if `diagnostics.converged`.
-
-    Args:
-      points: `[n, d]`.
-      diagnostics: of the chains that the points are taken from.
-      state: after the last move.
-    """
-
-    points: jax.Array
     diagnostics: ChainDiagnostics
     state: MalaState
 
@@ -149,10 +131,15 @@ def _leap(potential: Target, way: _Way, length: jax.Array, root: jax.Array | Non
 
 
 def _trajectory(
-    potential: Target, state: MalaState, momentum: jax.Array, length: jax.Array, root: jax.Array | None, leaps: int
+    potential: Target,
+    state: MalaState,
+    momentum: jax.Array,
+    length: jax.Array,
+    root: jax.Array | None,
+    leaps: int | jax.Array,
 ) -> _Way:
     start = _Way(state.position, state.value, state.gradient, momentum, jnp.ones(len(momentum), bool))
-    return jax.lax.scan(lambda way, _: (_leap(potential, way, length, root), None), start, length=leaps)[0]
+    return jax.lax.fori_loop(0, leaps, lambda _, way: _leap(potential, way, length, root), start)
 
 
 def _log_ratio(state: MalaState, momentum: jax.Array, way: _Way) -> jax.Array:
@@ -174,7 +161,7 @@ def mala_step(
     root: jax.Array | None = None,
     leaps: int = 1,
 ) -> tuple[MalaState, MalaInfo]:
-    """One move of every chain, with `leaps` evaluations of w and ∇w for each.
+    """One move of every chain, with `leaps` evaluations of w and ∇w for each, on average.
 
     Args:
       potential: w; `state` must hold its values, else `refresh` first.
@@ -184,14 +171,16 @@ def mala_step(
         leave P_w exactly invariant; a decreasing gain does so in the limit.
       target: acceptance that the step size adapts to.
       root: R, `[d, d]` or its diagonal `[d]`; None for the identity. Keep it fixed along a run.
-      leaps: 1 for a Langevin move; of more, the lengths vary, lest a trajectory come back to where it started.
+      leaps: 1 for a Langevin move; of more, the length varies, and the number by a half of itself, the same for all
+        chains: else some coordinates would come back to where they started, or to its mirror image, at every move.
     """
-    key_noise, key_accept, key_length = jax.random.split(key, 3)
+    key_noise, key_accept, key_length, key_count = jax.random.split(key, 4)
     noise = jax.random.normal(key_noise, state.position.shape, state.position.dtype)
-    length = jnp.sqrt(2 * jnp.exp(state.log_step))
+    length, count = jnp.sqrt(2 * jnp.exp(state.log_step)), leaps
     if leaps > 1:
+        count = jax.random.randint(key_count, (), leaps - leaps // 2, leaps + leaps // 2 + 1)
         length *= jax.random.uniform(key_length, (len(noise), 1), noise.dtype, 1 - JITTER, 1 + JITTER)
-    way = _trajectory(potential, state, noise, length, root, leaps)
+    way = _trajectory(potential, state, noise, length, root, count)
     log_ratio = _log_ratio(state, noise, way)
     accepted = jnp.log(jax.random.uniform(key_accept, log_ratio.shape, log_ratio.dtype)) < log_ratio
     probability = jnp.exp(jnp.minimum(log_ratio, 0))
@@ -280,52 +269,3 @@ def run(
     state, (draws, acceptance) = jax.lax.scan(draw, state, jax.random.split(key, (moves // thin, thin)))
     found = diagnose(draws, acceptance=jnp.mean(acceptance), step=jnp.exp(state.log_step), moves=moves)
     return ChainRun(draws, found, state)
-
-
-def sample(
-    potential: Target,
-    n: int,
-    *,
-    key: jax.Array,
-    start: ArrayLike,
-    warmup: int = 500,
-    thin: int = 10,
-    step: float = 0.5,
-    root: jax.Array | None = None,
-    leaps: int = 1,
-) -> GibbsSample:
-    """`n` draws of P_w ∝ e^{-w}: adapt the step size, fix it, and keep every `thin`-th position of every chain.
-
-    Each chain gives at least `DRAWS_PER_CHAIN` draws, all of which are diagnosed; the last n are returned. R̂² is about
-    1 + 2(τ - 1)/m for m draws a chain with an autocorrelation time of τ draws, in equilibrium too: if R̂ alone is too
-    large, raise `thin`.
-
-    Args:
-      potential: w.
-      n: number of draws.
-      key: of this call.
-      start: where the chains start, `[chains, d]`, with w finite; spread wider than P_w, so that R̂ can see a failure.
-      warmup: moves of each chain before the first draw.
-      thin: moves between draws.
-      step: first step size, adapted in the warm-up.
-      root: R, `[d, d]` or its diagonal `[d]`; None for the identity.
-      leaps: as for `mala_step`.
-
-    Raises:
-      ValueError: if `n`, `warmup` or `thin` is not positive, w is not finite at some `start`, or as `initial_state`.
-    """
-    for name, count in (("n", n), ("warmup", warmup), ("thin", thin)):
-        if count < 1:
-            raise ValueError(f"{name}: expected an integer >= 1, found {count}")
-    state = initial_state(potential, start, step=step)
-    chains, dim = state.position.shape
-    lost = int(jnp.sum(~jnp.isfinite(state.value)))
-    if lost:
-        raise ValueError(f"start: w is not finite at {lost} of {chains} points, allowed are points of its domain")
-    if root is not None and root.shape not in ((dim,), (dim, dim)):
-        raise ValueError(f"root: expected shape {(dim, dim)} or {(dim,)}, found {root.shape}")
-    key_warmup, key_run = jax.random.split(key)
-    state = warm_up(potential, state, warmup, key=key_warmup, root=root, leaps=leaps)
-    moves = thin * max(-(-n // chains), DRAWS_PER_CHAIN)
-    result = run(potential, state, moves, key=key_run, thin=thin, root=root, leaps=leaps)
-    return GibbsSample(result.draws.reshape(-1, dim)[-n:], result.diagnostics, result.state)
