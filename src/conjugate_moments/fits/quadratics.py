@@ -34,7 +34,7 @@ from conjugate_moments.fits._steps import Carry, danskin, descend, follow, optim
 from conjugate_moments.fits._training import train
 from conjugate_moments.fits.images import METHODS, OfImages
 from conjugate_moments.fits.kinds import ForwardFit
-from conjugate_moments.fits.result import ANCHORS, FitResult, GibbsStatus
+from conjugate_moments.fits.result import ANCHORS, FitResult, GibbsStatus, pieces
 from conjugate_moments.fits.samples import single
 from conjugate_moments.inference.density import LogDet, LogNormaliser
 from conjugate_moments.inference.particles import Gaussian
@@ -155,8 +155,11 @@ class QuadraticsFit(_OfPixels, FitResult):
 
     def potential(self, y: ArrayLike) -> Array:
         """w at points `[n, d]`, up to a constant: `[n]`; NaN where its conjugate was not solved."""
-        found = self.solve(y)
-        return np.where(np.asarray(found.converged), np.asarray(found.value), np.nan)
+        x = jnp.asarray(y, jnp.float32)
+        # As chains do: P_w fills the gaps of the law, where the solver of the inverse map is not at home.
+        found = [np.asarray(self._target.from_guess(piece, piece)[0]) for piece in pieces(x)]
+        value = np.concatenate(found)[: len(x)]
+        return np.where(np.isfinite(value), value, np.nan)
 
     def draw(self, n: int, *, key: jax.Array) -> tuple[Array, GibbsStatus]:
         """`n` draws of P_w, `[n, d]`, with their status."""

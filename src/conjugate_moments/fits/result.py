@@ -227,9 +227,8 @@ class FitResult(ABC):
     def solve(self, x: ArrayLike) -> ConjugateSolution:
         """Solve ∇(potential)(y) = x for each row of `x` `[n, d]`: points, residuals, steps and status."""
         x = jnp.asarray(x, jnp.float32)
-        pieces = [self._solve(self.solver, piece) for piece in _pieces(x)]
-        whole = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[: len(x)], *pieces)
-        return whole
+        found = [self._solve(self.solver, piece) for piece in pieces(x)]
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[: len(x)], *found)
 
     @cached_property
     def solver(self) -> RelativeConjugate | Continuation:
@@ -314,10 +313,10 @@ class FitResult(ABC):
         return {}
 
 
-def _pieces(x: jax.Array) -> list[jax.Array]:
-    """Rows in batches of one size, the last one filled up with its first row: one compilation for all."""
-    size = min(BATCH, len(x))
-    pieces = [x[i : i + size] for i in range(0, len(x), size)]
-    missing = size - len(pieces[-1])
-    pieces[-1] = jnp.concatenate([pieces[-1], jnp.repeat(pieces[-1][:1], missing, axis=0)])
-    return pieces
+def pieces(x: jax.Array) -> list[jax.Array]:
+    """Rows in batches of one size, one at least, the last filled up with the first row: one compilation for all."""
+    size = max(1, min(BATCH, len(x)))
+    missing = -len(x) % size or int(not len(x))
+    filling = jnp.broadcast_to(x[:1] if len(x) else jnp.zeros((), x.dtype), (missing, x.shape[1]))
+    padded = jnp.concatenate([x, filling])
+    return [padded[i : i + size] for i in range(0, len(padded), size)]
