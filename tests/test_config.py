@@ -123,7 +123,7 @@ def test_records_mirror_the_file():
     assert config.learning.w2dual == PeerSettings.from_dict(SMOKE["learning"]["w2dual"])
     training = TrainingSettings.from_dict(TRAINING)
     assert config.learning.planar == records.Planar(tuple(SMOKE["learning"]["planar"]["laws"]), 2000, training)
-    assert config.learning.truth == (records.Truth(("product", "gaussian"), (2,), 2000, training),)
+    assert config.learning.truth == (records.Truth(("product",), (2,), 2000, training),)
     settings = DensitySettings.from_dict(DENSITY)
     assert config.density.energies == (records.Energies(("banana", "four_modes"), (2,), (0, 1), settings),)
     entry = config.images.sets["digits"]
