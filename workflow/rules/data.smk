@@ -153,6 +153,7 @@ rule draw_images:
         out("benchmarks/draw_images/{images}/seed{repeat}.tsv")
     conda:
         "../../environment.yml"
+    priority: FIRST
     threads: 1
     resources:
         mem_mb=3000,

@@ -206,6 +206,7 @@ rule fit_images:
         out("benchmarks/fit_images/{images}/{trained}/seed{repeat}.tsv")
     conda:
         "../../environment.yml"
+    priority: FIRST
     threads: 1
     resources:
         mem_mb=3000,

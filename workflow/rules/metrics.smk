@@ -205,6 +205,7 @@ rule score_images:
         out("benchmarks/score_images/{images}/{model}.tsv")
     conda:
         "../../environment.yml"
+    priority: FIRST
     threads: 1
     resources:
         mem_mb=3000,
@@ -231,6 +232,7 @@ rule score_inpainting:
         out("benchmarks/score_inpainting/{images}/{restorer}.tsv")
     conda:
         "../../environment.yml"
+    priority: FIRST
     threads: 1
     resources:
         mem_mb=3000,
