@@ -151,9 +151,9 @@ rule draw_images:
         out("logs/draw_images/{images}/seed{repeat}.log"),
     benchmark:
         out("benchmarks/draw_images/{images}/seed{repeat}.tsv")
+    priority: FIRST
     conda:
         "../../environment.yml"
-    priority: FIRST
     threads: 1
     resources:
         mem_mb=3000,

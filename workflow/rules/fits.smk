@@ -204,9 +204,9 @@ rule fit_images:
         out("logs/fit_images/{images}/{trained}/seed{repeat}.log"),
     benchmark:
         out("benchmarks/fit_images/{images}/{trained}/seed{repeat}.tsv")
+    priority: FIRST
     conda:
         "../../environment.yml"
-    priority: FIRST
     threads: 1
     resources:
         mem_mb=3000,

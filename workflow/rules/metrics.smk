@@ -203,9 +203,9 @@ rule score_images:
         out("logs/score_images/{images}/{model}.log"),
     benchmark:
         out("benchmarks/score_images/{images}/{model}.tsv")
+    priority: FIRST
     conda:
         "../../environment.yml"
-    priority: FIRST
     threads: 1
     resources:
         mem_mb=3000,
@@ -230,9 +230,9 @@ rule score_inpainting:
         out("logs/score_inpainting/{images}/{restorer}.log"),
     benchmark:
         out("benchmarks/score_inpainting/{images}/{restorer}.tsv")
+    priority: FIRST
     conda:
         "../../environment.yml"
-    priority: FIRST
     threads: 1
     resources:
         mem_mb=3000,
