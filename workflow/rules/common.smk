@@ -45,9 +45,8 @@ def batched(items, size):
 TABLES = ["gaussian", "univariate", "spread", "planar", "truth", "density", "images", "inpainting", "claims"]
 FACTORIZATIONS = ["moment", "conjugate"]
 LAWS_PER_PAGE = 12
-FIRST = (
-    1  # priority of the longest jobs, those of images: begun last, one of them would be waited for by all other cores
-)
+# Priority of the longest jobs, those of images: begun last, one of them would be waited for by all other cores.
+FIRST = 1
 # Figures of the univariate laws, by name, and the laws on each.
 PAGES = {
     f"univariate-{page}" if page > 1 else "univariate": laws
