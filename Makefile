@@ -20,7 +20,7 @@ reproduce: .venv/.locked-$(DEVICE) .venv/.editable ## every table, figure and th
 paper: .venv/.locked-$(DEVICE) .venv/.editable ## the same at full scale from config/paper.yaml (with a GPU: DEVICE=cuda12)
 	$(call run_chain,results/paper,--configfile config/paper.yaml$(if $(filter cpu,$(DEVICE)),, --resources gpu=1))
 
-# Its programs are small, as those of the tests: most of the time would go into compiling them well.
+# Its programs are small, and compiled as those of tests/conftest.py: most of the time would go into compiling them well.
 smoke: export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
 smoke: export XLA_FLAGS ?= --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 smoke: .venv/.locked-$(DEVICE) .venv/.editable ## the same at the smallest scale from config/smoke.yaml, to see that the chain runs

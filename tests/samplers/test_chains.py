@@ -1,45 +1,31 @@
 """Draws by chains: their moments, what chains that have not mixed go on with, and refusals."""
 
-from dataclasses import dataclass
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from conjugate_moments.potentials.quadratic import Quadratic
 from conjugate_moments.samplers import chains
-from conjugate_moments.samplers.chains import DRAWS_PER_CHAIN, LANGEVIN, TRAJECTORIES, mixed, sample
+from conjugate_moments.samplers.chains import DRAWS_PER_CHAIN, LANGEVIN, TRAJECTORIES, run_chains, sample
 from conjugate_moments.samplers.mala import initial_state
 
 KEY = jax.random.key(7)
 ROOT = np.array([[2.0, 0.0], [1.5, 0.5]])
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True, eq=False)
-class Quadratic:
-    precision: jax.Array
-
-    def value(self, x):
-        return x @ self.precision @ x / 2
+def quadratic(cov):
+    """½ xᵀ cov⁻¹ x, whose P_w is N(0, cov); float32."""
+    return Quadratic.from_matrix(np.linalg.inv(cov).astype(np.float32), np.zeros(len(cov), np.float32))
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True, eq=False)
-class Cube:
-    side: jax.Array
-
-    def value(self, x):
-        return jnp.where(jnp.all(jnp.abs(x) < self.side / 2), 0.0, jnp.inf)
-
-
-STANDARD = Quadratic(jnp.eye(2))
+STANDARD = quadratic(np.eye(2))
 
 
 def test_moments_within_the_errors_that_ess_claims():
     cov = ROOT @ ROOT.T
     start = 3 * jax.random.normal(KEY, (200, 2))
-    found = sample(Quadratic(jnp.linalg.inv(cov)), 20_000, key=KEY, start=start, root=jnp.asarray(ROOT))
+    found = sample(quadratic(cov), 20_000, key=KEY, start=start, root=jnp.asarray(ROOT))
     assert found.diagnostics.converged
     assert found.points.shape == (20_000, 2)
     ess = np.asarray(found.diagnostics.ess)
@@ -52,20 +38,20 @@ def test_moments_within_the_errors_that_ess_claims():
 
 def test_chains_that_have_not_mixed_go_on_by_trajectories(monkeypatch):
     """Deviations from 1 to 8 without a root: too many for 1,500 Langevin moves."""
-    deviations = jnp.linspace(1, 8, 10)
-    potential = Quadratic(jnp.diag(deviations**-2))
+    deviations = np.linspace(1, 8, 10, dtype=np.float32)
+    potential = quadratic(np.diag(deviations**2))
     state = initial_state(potential, deviations * jax.random.normal(KEY, (64, 10)), step=0.1)
-    found = mixed(potential, state, key=KEY)
+    found = run_chains(potential, state, key=KEY)
     assert found.diagnostics.converged
     assert found.diagnostics.moves == TRAJECTORIES.thin * DRAWS_PER_CHAIN
     monkeypatch.setattr(chains, "TRAJECTORIES", LANGEVIN)
-    assert not mixed(potential, state, key=KEY).diagnostics.converged
+    assert not run_chains(potential, state, key=KEY).diagnostics.converged
 
 
 @pytest.mark.parametrize(("dim", "schedule"), [(chains.SMALL, LANGEVIN), (chains.SMALL + 1, TRAJECTORIES)])
 def test_trajectories_are_taken_at_once_in_many_dimensions(dim, schedule):
-    state = initial_state(Quadratic(jnp.eye(dim)), jax.random.normal(KEY, (32, dim)), step=0.5)
-    found = mixed(Quadratic(jnp.eye(dim)), state, key=KEY)
+    potential = quadratic(np.eye(dim))
+    found = run_chains(potential, initial_state(potential, jax.random.normal(KEY, (32, dim)), step=0.5), key=KEY)
     assert found.diagnostics.converged
     assert found.diagnostics.moves == schedule.thin * DRAWS_PER_CHAIN
     assert abs(float(found.diagnostics.acceptance) - schedule.acceptance) < 0.05
@@ -77,7 +63,7 @@ def test_trajectories_are_taken_at_once_in_many_dimensions(dim, schedule):
 def test_bad_arguments_are_named():
     start = jnp.zeros((4, 2))
     with pytest.raises(ValueError, match="start: w is not finite at 4 of 4"):
-        sample(Cube(jnp.asarray(1.0)), 10, key=KEY, start=start + 1)
+        sample(STANDARD, 10, key=KEY, start=start + 1e30)  # w overflows
     with pytest.raises(ValueError, match="n: expected an integer >= 1"):
         sample(STANDARD, 0, key=KEY, start=start)
     with pytest.raises(ValueError, match="root: expected shape"):

@@ -41,7 +41,7 @@ from conjugate_moments.inference.particles import Gaussian
 from conjugate_moments.measures.images import Pixels
 from conjugate_moments.potentials.base import Potential, gradients
 from conjugate_moments.potentials.quadratic_maxima import TUNED, QuadraticFrame, QuadraticMaxima
-from conjugate_moments.samplers.chains import Schedule, by_schedule
+from conjugate_moments.samplers.chains import Schedule, run_schedule
 from conjugate_moments.samplers.mala import initial_state, run
 from conjugate_moments.settings import QuadraticsSettings
 
@@ -167,7 +167,7 @@ class QuadraticsFit(_OfPixels, FitResult):
         # Without a guess the conjugate may not be solved where a chain starts; its first solved proposal is then taken.
         state = initial_state(target, self.chains[:CHAINS], step=FIRST_STEP)
         schedule = Schedule(settings.leaps, ACCEPTANCE, WARMUP, THINNED)
-        drawn = by_schedule(target, state, schedule, -(-n // len(state.position)), key=key, root=self._root)
+        drawn = run_schedule(target, state, schedule, -(-n // len(state.position)), key=key, root=self._root)
         found = drawn.diagnostics
         numbers = float(found.acceptance), float(jnp.max(found.r_hat)), float(jnp.min(found.ess)), int(found.draws)
         points = np.asarray(drawn.draws).reshape(-1, self.dim)[-n:]

@@ -56,8 +56,8 @@ class GibbsStatus:
       method: "exact" for independent draws, "mala" for chains.
       converged: for chains, whether they mixed; for a grid, whether its error is within tolerance.
       acceptance: of the chains' moves, or of the grid's envelope.
-      r_hat: largest split R̂ over coordinates; 1 for independent draws.
-      ess: smallest effective sample size over coordinates.
+      r_hat: largest over coordinates, as in `ChainDiagnostics`; 1 for independent draws.
+      ess: smallest effective sample size over coordinates, likewise.
       draws: that `ess` is to be compared with.
     """
 
@@ -315,8 +315,7 @@ class FitResult(ABC):
 
 def pieces(x: jax.Array) -> list[jax.Array]:
     """Rows in batches of one size, one at least, the last filled up with the first row: one compilation for all."""
-    size = max(1, min(BATCH, len(x)))
-    missing = -len(x) % size or int(not len(x))
-    filling = jnp.broadcast_to(x[:1] if len(x) else jnp.zeros((), x.dtype), (missing, x.shape[1]))
-    padded = jnp.concatenate([x, filling])
+    rows = x if len(x) else jnp.zeros((1, x.shape[1]), x.dtype)
+    size = min(BATCH, len(rows))
+    padded = jnp.concatenate([rows, jnp.repeat(rows[:1], -len(rows) % size, axis=0)])
     return [padded[i : i + size] for i in range(0, len(padded), size)]

@@ -16,7 +16,7 @@ from scipy.special import expit
 
 from conjugate_moments import _random
 from conjugate_moments.potentials.base import Potential, values
-from conjugate_moments.samplers.chains import mixed
+from conjugate_moments.samplers.chains import run_chains
 from conjugate_moments.samplers.diagnostics import ChainDiagnostics, effective_sample_size
 from conjugate_moments.samplers.mala import initial_state
 
@@ -37,7 +37,7 @@ class LogNormaliser:
       method: "closed form", "quadrature" or "bridge".
       converged: whether all chains have mixed; for quadrature, whether its error is within tolerance.
       ess: smallest effective sample size of the estimate's terms, over the steps of the path; infinite without chains.
-      r_hat: largest split R̂ over coordinates and chains; 1 without chains.
+      r_hat: largest over coordinates and chains, as in `ChainDiagnostics`; 1 without chains.
       steps: of the path from the Gaussian to e^{-w}; 0 without one.
     """
 
@@ -144,7 +144,7 @@ def bridged(potential: Potential, *, start: Array, key: jax.Array) -> LogNormali
 
 def _drawn(target: _Tempered, start: Array, *, key: jax.Array) -> tuple[jax.Array, ChainDiagnostics]:
     """Draws `[m, chains, d]` of chains from `start` `[chains, d]`."""
-    result = mixed(target, initial_state(target, jnp.asarray(start, target.root.dtype), step=0.5), key=key)
+    result = run_chains(target, initial_state(target, jnp.asarray(start, target.root.dtype), step=0.5), key=key)
     return result.draws, result.diagnostics
 
 

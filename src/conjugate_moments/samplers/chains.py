@@ -54,7 +54,7 @@ class GibbsSample:
     state: MalaState
 
 
-def by_schedule(
+def run_schedule(
     potential: Target,
     state: MalaState,
     schedule: Schedule,
@@ -80,18 +80,18 @@ def by_schedule(
     return run(potential, state, moves, key=key_run, thin=thin, root=root, leaps=leaps)
 
 
-def mixed(
+def run_chains(
     potential: Target, state: MalaState, draws: int = DRAWS_PER_CHAIN, *, key: jax.Array, root: jax.Array | None = None
 ) -> ChainRun:
-    """As `by_schedule`, by Langevin moves in few dimensions, and from where these did not mix by trajectories.
+    """As `run_schedule`, by Langevin moves in few dimensions, and from where these did not mix by trajectories.
 
     R̂² is about 1 + 2(τ - 1)/m for m draws a chain with an autocorrelation time of τ draws, in equilibrium too.
     """
     key_first, key_again = jax.random.split(key)
     small = state.position.shape[1] <= SMALL
-    found = by_schedule(potential, state, LANGEVIN if small else TRAJECTORIES, draws, key=key_first, root=root)
+    found = run_schedule(potential, state, LANGEVIN if small else TRAJECTORIES, draws, key=key_first, root=root)
     if small and not bool(found.diagnostics.converged):
-        found = by_schedule(potential, found.state, TRAJECTORIES, draws, key=key_again, root=root)
+        found = run_schedule(potential, found.state, TRAJECTORIES, draws, key=key_again, root=root)
     return found
 
 
@@ -104,7 +104,7 @@ def sample(
     step: float = 0.5,
     root: jax.Array | None = None,
 ) -> GibbsSample:
-    """`n` draws of P_w ∝ e^{-w} by chains, as `mixed` moves them.
+    """`n` draws of P_w ∝ e^{-w} by chains, as `run_chains` moves them.
 
     Each chain gives at least `DRAWS_PER_CHAIN` draws, all of which are diagnosed; the last n are returned.
 
@@ -128,5 +128,5 @@ def sample(
         raise ValueError(f"start: w is not finite at {lost} of {chains} points, allowed are points of its domain")
     if root is not None and root.shape not in ((dim,), (dim, dim)):
         raise ValueError(f"root: expected shape {(dim, dim)} or {(dim,)}, found {root.shape}")
-    found = mixed(potential, state, -(-n // chains), key=key, root=root)
+    found = run_chains(potential, state, -(-n // chains), key=key, root=root)
     return GibbsSample(found.draws.reshape(-1, dim)[-n:], found.diagnostics, found.state)
