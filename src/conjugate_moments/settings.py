@@ -12,7 +12,7 @@ GIVEN_SOURCE = ("monge", "w2dual")  # methods that are given the source measure,
 
 @dataclass(frozen=True)
 class _Settings:
-    """Plain values in both directions; `widths` is a tuple here and a list there."""
+    """Plain values in both directions; `widths` is a tuple here and a list in files."""
 
     @classmethod
     def from_dict(cls, entry: dict[str, Any]) -> Self:
@@ -32,6 +32,14 @@ class _Settings:
             value = getattr(self, name)
             if not 0 < value < math.inf:
                 raise ValueError(f"{name}: found {value}, allowed: a finite number > 0")
+
+
+def _checked(widths: Any) -> tuple[int, ...]:
+    """Widths of layers, which may be given as a list: settings are compared and hashed."""
+    found = tuple(widths) if isinstance(widths, list) else widths
+    if not (isinstance(found, tuple) and found and all(isinstance(width, int) and width >= 1 for width in found)):
+        raise ValueError(f"widths: found {widths}, allowed: a tuple of one or more integers >= 1")
+    return found
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,7 @@ class TrainingSettings(_Settings):
     def __post_init__(self) -> None:
         """Validate the settings that no other part does."""
         self._check(("steps", "batch", "moves", "conjugate_steps"), ("learning_rate", "tolerance"))
+        object.__setattr__(self, "widths", _checked(self.widths))
 
 
 @dataclass(frozen=True)
@@ -207,6 +216,4 @@ class PeerSettings(_Settings):
     def __post_init__(self) -> None:
         """Validate every setting: OTT takes no widths for a network without hidden layer."""
         self._check(("steps", "batch"), ("learning_rate",))
-        widths = self.widths
-        if not (isinstance(widths, tuple) and widths and all(isinstance(w, int) and w >= 1 for w in widths)):
-            raise ValueError(f"widths: found {widths}, allowed: a tuple of one or more integers >= 1")
+        object.__setattr__(self, "widths", _checked(self.widths))

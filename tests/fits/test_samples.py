@@ -170,3 +170,8 @@ def test_unknown_method_and_misplaced_source_are_refused(data):
 def test_settings_out_of_range_are_refused(name, value):
     with pytest.raises(ValueError, match=f"{name}: found"):
         TrainingSettings(**{name: value})
+
+
+def test_widths_may_be_a_list():
+    assert TrainingSettings(widths=[8, 4]) == TrainingSettings(widths=(8, 4))
+    assert hash(TrainingSettings(widths=[8, 4])) == hash(TrainingSettings(widths=(8, 4)))

@@ -177,6 +177,15 @@ def test_normaliser_of_a_badly_scaled_gaussian_is_the_closed_form():
     assert abs(found.value - wanted) <= 4 * found.standard_error <= 0.02
 
 
+def test_chains_mix_in_a_frame_from_few_points():
+    scale = np.geomspace(0.01, 100, 40)  # of product 1
+    w = Quadratic.from_matrix(np.diag(scale**-2), np.zeros(40))
+    start = scale * np.random.default_rng(0).normal(size=(44, 40))
+    found = _bridge.bridged(w, start=start, key=KEY)
+    assert found.converged
+    assert abs(found.value - 20 * np.log(2 * np.pi)) <= 4 * found.standard_error <= 0.06
+
+
 def test_bridge_agrees_with_quadrature_in_the_plane():
     law = planted("curved", 2, key=KEY)
     w = PlantedPotential(**{name: jnp.asarray(part, jnp.float32) for name, part in law.parameters.items()})

@@ -69,9 +69,9 @@ class Fitted:
         return LogDensity(self.fit.log_prob(y), np.zeros(len(y)), self.normaliser)
 
 
-def scores(fit, n=300, converged=True, case=CASE):
+def scores(fit, n=300, seen=True, trusted=True, case=CASE):
     drawn = draw_fit(fit, case, draws_needed(case.modes, n), key=KEY)
-    return fit_scores(drawn, case.modes, truth(n=n), n, SHARE, converged=converged)
+    return fit_scores(drawn, case.modes, truth(n=n), n, SHARE, seen=seen, trusted=trusted)
 
 
 def test_exact_fit_scores_nothing_but_sampling_noise():
@@ -101,6 +101,8 @@ def test_weights_that_are_no_estimates_are_refused_and_the_draws_are_not():
     assert found.refused == frozenset(OF_WEIGHTS)
     assert found.values["pareto_shape"] > 0.7
     assert np.isfinite(found.values["sinkhorn"])
+    # Nor are those that the fit itself does not trust.
+    assert scores(Fitted(), trusted=False).refused == frozenset(OF_WEIGHTS)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def test_fit_that_has_not_converged_has_no_number(fit):
     found = scores(fit)
     assert found.refused == frozenset((*OF_WEIGHTS, *OF_DRAWS))
     assert found.values["converged"] == 0
-    assert found == scores(Fitted(), converged=False)  # as one that says so itself
+    assert found == scores(Fitted(), seen=False)  # as one that says so itself
     assert found == failed_scores()
 
 
@@ -118,7 +120,9 @@ def test_few_lost_rows_are_left_out():
     drawn = draw_fit(Fitted(lost=0.005), CASE, 1000, key=KEY)
     assert drawn.converged
     assert (~drawn.known).sum() == 5
-    assert fit_scores(drawn, None, truth(), 300, SHARE, converged=True).values["ess"] == pytest.approx(1, abs=1e-6)
+    assert fit_scores(drawn, None, truth(), 300, SHARE, seen=True, trusted=True).values["ess"] == pytest.approx(
+        1, abs=1e-6
+    )
 
 
 def sample(draws, **rest):

@@ -69,14 +69,14 @@ CONFIG = {
                 "samples": 100,
                 "held_out": 50,
                 "seeds": [0, 1],
-                "models": ["affine", "cmfgen_whole"],
+                "models": ["affine", "monge_whole"],
                 "training": {"whole": {**OF_IMAGES, "smoothing": 0.2, "quadratic": 0.9}},
                 "quadratics": None,
             }
         },
         "inpainting": {
             "sets": ["digits"],
-            "models": ["cmfgen_whole"],
+            "models": ["monge_whole"],
             "masks": ["half"],
             "images": 1,
             "chains": 4,

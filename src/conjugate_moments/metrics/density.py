@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from conjugate_moments import _random
 from conjugate_moments._files import write_arrays
 from conjugate_moments.measures.energies import Energy, Modes
-from conjugate_moments.metrics.importance import FEWEST_HITS, modes_found, summarise_weights
 from conjugate_moments.metrics.learned import LARGEST_UNCONVERGED
+from conjugate_moments.metrics.modes import FEWEST_HITS, modes_found
 from conjugate_moments.metrics.records import UNCONVERGED, Score, over_seeds
 from conjugate_moments.metrics.transport import matched_w2, sinkhorn_divergence
-from conjugate_moments.samplers.weights import log_mean_weight, shares
+from conjugate_moments.samplers.weights import log_mean_weight, shares, summarise_weights
 
 if TYPE_CHECKING:
     import jax
@@ -103,13 +103,13 @@ def draws_needed(modes: Modes | None, n: int) -> int:
 
 
 def fit_scores(
-    drawn: FitDraws, modes: Modes | None, truth: Truth, n: int, epsilon_share: float, *, converged: bool
+    drawn: FitDraws, modes: Modes | None, truth: Truth, n: int, epsilon_share: float, *, seen: bool, trusted: bool
 ) -> RunScores:
     """Scores of a fit.
 
     `ess` is that of the weights as a fraction of the draws, `log_z_error` the distance of the log of their mean from
-    the truth, and `pareto_shape` is k̂. All but the last and `converged` are refused where the fit has not converged;
-    the first two also where k̂, or the largest weight, says that they are no estimates.
+    the truth, and `pareto_shape` is k̂. All but the last and `converged` are refused where the draws are not to be
+    trusted; the first two also where k̂, or the largest weight, says that they are no estimates.
 
     Args:
       drawn: draws of it, at least `n`.
@@ -117,22 +117,22 @@ def fit_scores(
       truth: to compare with.
       n: of the draws, that distances are taken of.
       epsilon_share: of the Sinkhorn divergence, as a share of the total variance of the true draws.
-      converged: what the fit says of itself: its weights have not collapsed.
+      seen: of the status of the fit.
+      trusted: whether that status is converged.
     """
-    converged = converged and drawn.converged
-    if not converged:
+    if not (seen and drawn.converged):
         return failed_scores()
     images, weights = (part[drawn.known] for part in (np.asarray(drawn.images, np.float64), drawn.log_weights))
     summary = summarise_weights(weights)
     values = {
         "ess": summary.ess_fraction,
-        "log_z_error": abs(summary.log_normaliser.value - truth.log_normaliser),
+        "log_z_error": abs(summary.log_normaliser - truth.log_normaliser),
         "pareto_shape": summary.pareto_shape if np.isfinite(summary.pareto_shape) else np.nan,
         "modes": _mode_share(images, modes, None),
         "converged": 1.0,
         **_distances(images[:n], truth, epsilon_share),
     }
-    return RunScores(values, frozenset(OF_WEIGHTS if summary.collapsed else ()))
+    return RunScores(values, frozenset(() if trusted and not summary.collapsed else OF_WEIGHTS))
 
 
 def sample_scores(
@@ -306,7 +306,9 @@ def score_run(
         return failed_scores(), arrays
     drawn = draw_fit(fit, case, draws_needed(case.modes, n), key=key)
     arrays |= fit_arrays(fit, drawn, n) if case.dim == 2 else {}
-    return fit_scores(drawn, case.modes, truth, n, epsilon_share, converged=fit.status.converged), arrays
+    status = fit.status
+    options = {"seen": status.seen, "trusted": status.converged}
+    return fit_scores(drawn, case.modes, truth, n, epsilon_share, **options), arrays
 
 
 def law_arrays(case: Energy, truth: Truth) -> dict[str, Array]:

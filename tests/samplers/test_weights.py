@@ -1,19 +1,17 @@
-"""Importance weights: closed forms of Gaussian ratios, shapes of Pareto laws, modes, refusals."""
+"""Importance weights: closed forms of Gaussian ratios, shapes of Pareto laws, refusals."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from conjugate_moments.measures.energies import Modes
-from conjugate_moments.metrics.importance import (
+from conjugate_moments.samplers.weights import (
+    ess_fraction,
     generalised_pareto_shape,
-    mode_shares,
-    modes_found,
+    log_mean_weight,
     pareto_shape,
     shape_limit,
     summarise_weights,
 )
-from conjugate_moments.samplers.weights import ess_fraction, log_mean_weight
 
 RNG = np.random.default_rng
 
@@ -38,8 +36,8 @@ def test_gaussian_weights_in_closed_form():
     expected = np.sqrt(2 * s**2 - 1) / s**2
     # The weights are bounded by s: the relative error of the mean square is below s²/√n.
     assert found.ess_fraction == pytest.approx(expected, rel=5 * s**2 / np.sqrt(n))
-    assert found.log_normaliser.standard_error == pytest.approx(np.sqrt((1 / expected - 1) / n), rel=0.02)
-    assert abs(found.log_normaliser.value - 5) < 5 * found.log_normaliser.standard_error
+    assert found.standard_error == pytest.approx(np.sqrt((1 / expected - 1) / n), rel=0.02)
+    assert abs(found.log_normaliser - 5) < 5 * found.standard_error
     assert not found.collapsed
 
 
@@ -89,34 +87,13 @@ def test_one_weight_that_outweighs_all_collapses():
 def test_equal_weights_have_no_tail():
     found = summarise_weights(np.full(100, -3.0))
     assert found.pareto_shape == -np.inf
-    assert found.log_normaliser == (pytest.approx(-3), 0.0)
+    assert (found.log_normaliser, found.standard_error) == (pytest.approx(-3), 0.0)
     assert not found.collapsed
 
 
 def test_limits_of_the_shape():
     assert shape_limit(100) == pytest.approx(0.5)
     assert shape_limit(10**6) == 0.7
-
-
-CORNERS = Modes(np.array([[-2.0, 0.0], [2.0, 0.0]]), 1.0, np.array([0.6, 0.4]))
-
-
-def test_modes_are_found_from_a_tenth_of_their_mass():
-    draws = np.zeros((1000, 2))
-    draws[:, 0] = -2
-    draws[:41, 0] = 2
-    np.testing.assert_allclose(mode_shares(draws, CORNERS), [0.959, 0.041])
-    assert modes_found(draws, CORNERS) == 2
-    draws[:2, 1] = 1.5
-    assert modes_found(draws, CORNERS) == 1
-
-
-def test_modes_of_weighted_draws():
-    draws = np.array([[-2.0, 0.0], [2.0, 0.0]] * 50)
-    logs = np.where(draws[:, 0] > 0, np.log(0.03), np.log(0.97))
-    np.testing.assert_allclose(mode_shares(draws, CORNERS, logs), [0.97, 0.03])
-    assert modes_found(draws, CORNERS, logs) == 1
-    assert modes_found(draws, CORNERS) == 2
 
 
 @pytest.mark.parametrize(
@@ -133,16 +110,3 @@ def test_modes_of_weighted_draws():
 def test_bad_weights_are_refused(logs, message):
     with pytest.raises(ValueError, match=message):
         summarise_weights(logs)
-
-
-@pytest.mark.parametrize(
-    ("draws", "message"),
-    [
-        (np.zeros((100, 3)), r"draws: found shape .100, 3., allowed: .n, 2."),
-        (np.full((100, 2), np.nan), "draws: found 200 NaN"),
-        (np.zeros((24, 2)), "draws: found 24, allowed: at least 25"),
-    ],
-)
-def test_bad_draws_are_refused(draws, message):
-    with pytest.raises(ValueError, match=message):
-        modes_found(draws, CORNERS)
