@@ -63,7 +63,7 @@ def test_conjugates_of_many_parts_are_solved(dim):
 def test_coming_from_afar_gives_the_same_solution_in_fewer_steps():
     potential = maximum(12, 40, smoothing=2e-3)
     targets = jnp.asarray(0.5 * np.random.default_rng(4).normal(size=(16, 12)), jnp.float32)
-    bare = RelativeConjugate(LowRankNewton(tolerance=1e-3, max_steps=200), (1.0,) * 12)
+    bare = RelativeConjugate(LowRankNewton(tolerance=1e-3, max_steps=200), jnp.ones(12))
     direct = bare.solve(potential, targets, targets)
     along = Continuation(bare).solve(potential, targets, targets)
     assert jnp.all(direct.converged & along.converged)
@@ -85,6 +85,6 @@ def test_a_smoother_maximum_is_larger_by_no_more_than_its_entropy():
 def test_a_conjugate_that_is_given_too_few_steps_says_so():
     potential = maximum(12, 40, smoothing=2e-3)
     targets = jnp.asarray(0.5 * np.random.default_rng(4).normal(size=(16, 12)), jnp.float32)
-    bare = RelativeConjugate(LowRankNewton(tolerance=1e-3, max_steps=1), (1.0,) * 12)
+    bare = RelativeConjugate(LowRankNewton(tolerance=1e-3, max_steps=1), jnp.ones(12))
     found = Continuation(bare).solve(potential, targets, targets)
     assert not jnp.any(found.converged)

@@ -31,6 +31,13 @@ def fit():
     return fit_quadratics(TRAIN, PIXELS, key=KEY, settings=QUICK)
 
 
+def test_one_program_fits_images_of_any_spread(fit):
+    compiled = _training._advance._cache_size()
+    flat = fit_quadratics(6 + TRAIN // 4, PIXELS, key=KEY, settings=QUICK)
+    assert np.any(flat.solver.solver.unit != fit.solver.solver.unit)
+    assert _training._advance._cache_size() == compiled
+
+
 def test_the_two_maps_undo_each_other(fit):
     y = np.asarray(PIXELS.points(TRAIN[:50], key=KEY))
     x = fit.inverse_transport(y)

@@ -13,7 +13,7 @@ from conjugate_moments.potentials.quadratic_maxima import QuadraticFrame, Quadra
 from conjugate_moments.samplers.chains import sample
 
 DIM, KEY = 3, jax.random.key(0)
-SOLVER = RelativeConjugate(Newton(tolerance=1e-4), (1.0,) * DIM)
+SOLVER = RelativeConjugate(Newton(tolerance=1e-4), jnp.ones(DIM))
 
 
 def maximum(components, smoothing=0.1):
@@ -93,7 +93,7 @@ def test_conjugate_target_meets_fenchel_and_young():
 
 def test_conjugate_target_is_infinite_where_it_is_not_solved():
     network = maximum(5, smoothing=1e-3)
-    solver = RelativeConjugate(Newton(tolerance=1e-6, max_steps=1), (1.0,) * DIM)
+    solver = RelativeConjugate(Newton(tolerance=1e-6, max_steps=1), jnp.ones(DIM))
     value, _ = ConjugateTarget(network, solver).from_guess(10 * POINTS, POINTS)
     solved = np.asarray(solver.solve(network, 10 * POINTS, POINTS).converged)
     assert np.mean(solved) < 0.5

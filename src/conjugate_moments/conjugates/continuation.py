@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +19,8 @@ FACTORS = (64.0, 16.0, 4.0)
 ROUGH = 100.0  # times the tolerance: of all solutions but the last
 
 
-@dataclass(frozen=True)
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
 class Continuation:
     """A solver that comes from afar: through potentials that are `FACTORS` times as smooth, each from the last's point.
 
@@ -38,7 +38,7 @@ class Continuation:
         return _follow(self.solver, potential, jnp.asarray(targets), jnp.asarray(start))
 
 
-@partial(jax.jit, static_argnums=0)
+@jax.jit
 def _follow(solver: RelativeConjugate, potential: QuadraticMaxima, targets: Array, start: Array) -> ConjugateSolution:
     rough = replace(solver, solver=replace(solver.solver, tolerance=ROUGH * solver.solver.tolerance))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -19,11 +19,11 @@ class ConjugateTarget:
 
     Args:
       potential: φ.
-      solver: of its conjugate; proposals of a chain are far from where it stands. Static.
+      solver: of its conjugate; proposals of a chain are far from where it stands.
     """
 
     potential: QuadraticMaxima
-    solver: Continuation = field(metadata={"static": True})
+    solver: Continuation
 
     def value(self, x: Array) -> Array:
         """w at one point `[d]`, solved from x itself."""

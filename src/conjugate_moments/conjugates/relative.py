@@ -49,9 +49,10 @@ class _StretchedLowRank(_Stretched, LowRankPotential):
         return diagonal / self.unit**2, rows / self.unit
 
 
-@dataclass(frozen=True)
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
 class RelativeConjugate:
-    """A solver whose tolerance and residuals are on ‖(∇w(y) − x)/unit‖_∞.
+    """A solver whose tolerance and residuals are on ‖(∇w(y) − x)/unit‖_∞. A jax pytree: compiled once for all units.
 
     An absolute one would ask too little of a source of standard deviation 0.01, and of one of 100 more than float32
     holds. Units are powers of two, so that dividing by them rounds nothing: with units of 1 the solver is as it was.
@@ -63,24 +64,22 @@ class RelativeConjugate:
     """
 
     solver: Conjugate
-    unit: tuple[float, ...]
-    inverse: tuple[float, ...] | None = None
+    unit: Array
+    inverse: Array | None = None
 
     @classmethod
     def of_spread(cls, solver: Conjugate, spread: ArrayLike, inverse: ArrayLike | None = None) -> RelativeConjugate:
         """Units are the powers of two nearest to the source's standard deviations `spread`, `[d]`."""
-        unit = tuple(2.0 ** np.rint(np.log2(np.asarray(spread, dtype=np.float64))))
-        return cls(solver, unit, None if inverse is None else tuple(np.asarray(inverse, dtype=np.float64).tolist()))
+        unit = 2.0 ** np.rint(np.log2(np.asarray(spread, dtype=np.float64)))
+        return cls(solver, jnp.asarray(unit), None if inverse is None else jnp.asarray(inverse))
 
     def solve(self, potential: Potential, targets: ArrayLike, start: ArrayLike) -> ConjugateSolution:
         """As `Conjugate.solve`; residuals are in the units."""
-        if self.inverse is None and all(unit == 1 for unit in self.unit):
-            return self.solver.solve(potential, targets, start)
         targets, start = check_points(potential, targets, "targets"), check_points(potential, start, "start")
-        unit, solver = jnp.asarray(self.unit, targets.dtype), self.solver
+        unit, solver = self.unit.astype(targets.dtype), self.solver
         if isinstance(solver, LBFGS) and solver.preconditioner is None:
             # S in the place of (∇²w)⁻¹, and its diagonal in the place of S, is what the closed form of a Gaussian has.
-            inverse = unit**2 if self.inverse is None else jnp.asarray(self.inverse, targets.dtype)
+            inverse = unit**2 if self.inverse is None else self.inverse.astype(targets.dtype)
             solver = replace(solver, preconditioner=unit**2 * inverse)
         kind = _StretchedLowRank if isinstance(potential, LowRankPotential) else _Stretched
         found = solver.solve(kind(potential, unit), targets / unit, start * unit)

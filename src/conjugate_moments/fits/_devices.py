@@ -7,7 +7,7 @@ steps is theirs together. With one device nothing is changed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -32,9 +32,9 @@ def over_devices(step: Any, carry: Carry, given: Any, batch: int) -> tuple[Any, 
     The numbers are those of one device but for rounding; so are random numbers, which JAX draws by place in the batch.
 
     Args:
-      step: a dataclass whose solvers are among its fields.
+      step: of the training.
       carry: where it starts.
-      given: of every step, with `data` to draw from.
+      given: of every step, a named tuple with `data` to draw from and, among its fields, solvers.
       batch: rows of every array `[n, ...]` of chains and images.
     """
     devices = jax.devices()
@@ -44,8 +44,8 @@ def over_devices(step: Any, carry: Carry, given: Any, batch: int) -> tuple[Any, 
     mesh = Mesh(np.asarray(devices[:count]), AXIS)
     copies = NamedSharding(mesh, COPIES)
     given = jax.tree.map(lambda leaf: leaf if isinstance(leaf, Stream) else jax.device_put(leaf, copies), given)
-    solvers = {name: _SharedSolver(part, mesh) for name, part in vars(step).items() if hasattr(part, "solve")}
-    return _SharedStep(replace(step, **solvers), mesh), _placed(carry, mesh), given
+    solvers = {name: _SharedSolver(part, mesh) for name, part in given._asdict().items() if hasattr(part, "solve")}
+    return _SharedStep(step, mesh), _placed(carry, mesh), given._replace(**solvers)
 
 
 def on_one_device(carry: Any) -> Any:
@@ -102,16 +102,16 @@ class _SharedRows:
         return jax.lax.with_sharding_constraint(drawn, NamedSharding(self.mesh, SHARES))
 
 
-@dataclass(frozen=True)
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
 class _SharedSolver:
     """A solver of the conjugate, run by each device for its rows."""
 
     solver: RelativeConjugate
-    mesh: Mesh
+    mesh: Mesh = field(metadata={"static": True})
 
     def solve(self, potential: Potential, targets: ArrayLike, start: ArrayLike) -> ConjugateSolution:
         # What a loop carries may come from all devices or from one: the check would want that said in the solver.
-        solve = jax.shard_map(
-            self.solver.solve, mesh=self.mesh, in_specs=(COPIES, SHARES, SHARES), out_specs=SHARES, check_vma=False
-        )
-        return solve(potential, targets, start)
+        specs = {"in_specs": (COPIES, COPIES, SHARES, SHARES), "out_specs": SHARES}
+        solve = jax.shard_map(type(self.solver).solve, mesh=self.mesh, check_vma=False, **specs)
+        return solve(self.solver, potential, targets, start)

@@ -56,23 +56,29 @@ class Chains(NamedTuple):
     pool: jax.Array
 
 
+class _Given(NamedTuple):
+    """What every step is given: the factorisation of the explored Gaussian, and the solver of the conjugate."""
+
+    gaussian: ClosedForm
+    solver: RelativeConjugate
+
+
 @dataclass(frozen=True)
 class _Cmfma:
     """One step: move the chains on the present P_w, map them, and even out the residuals of the equation."""
 
     settings: DensitySettings
-    solver: RelativeConjugate
     log_density: LogDensity
 
-    def __call__(self, carry: Carry, gaussian: ClosedForm, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
+    def __call__(self, carry: Carry, given: _Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
         """The next carry, and scalars for the trace."""
         key_moves, key_rows, key_pool = jax.random.split(key, 3)
-        chains, pool = carry.chains
+        chains, pool, gaussian = *carry.chains, given.gaussian
         chains = follow(carry.network, chains, self.settings.moves, key=key_moves, root=gaussian.root)
         own, outer = len(chains.position), _outer(self.settings)
         mean = jnp.mean(chains.position, axis=0)
         x = jnp.concatenate([chains.position, _outwards(chains.position[:outer], mean)])
-        found, images = images_at(carry, x, self.solver, gaussian)
+        found, images = images_at(carry, x, given.solver, gaussian)
         rows = jax.random.randint(key_rows, (self.settings.batch - len(x),), 0, len(pool))
         y = jnp.concatenate([images, pool[rows]])
         used = jnp.concatenate([found.converged, jnp.ones(len(rows), bool)])
@@ -236,9 +242,9 @@ def fit_density(
     start = started(network, settings, own)
     parts = seen.mean, source_mean, symmetric_power(source_cov, 1 / 2), symmetric_power(seen.cov, 1 / 3)
     carry, trace = train(
-        _Cmfma(settings, solver_for(network, settings), log_density),
+        _Cmfma(settings, log_density),
         start._replace(chains=Chains(start.chains, pool), images=jnp.concatenate([own, own[: _outer(settings)]])),
-        ClosedForm(*(single(part) for part in parts)),
+        _Given(ClosedForm(*(single(part) for part in parts)), solver_for(network, settings)),
         settings.steps,
         key=keys[2],
         name="cmfma",

@@ -243,16 +243,15 @@ def _start(
     else:
         source_variance, curvature, source_mean = variance, np.ones_like(variance), mean
     numbers = mean, source_mean, np.sqrt(source_variance), 1 / curvature
-    given = Given(rows, ClosedForm(*(single(number) for number in numbers)))
     start = jax.random.fold_in(key, 0)
     shape = rows.pixels.shape
     network = _network(settings, shape, mean, variance, curvature=curvature, slope_mean=source_mean, key=start)
-    solver = _solver(network, settings)
+    given = Given(rows, ClosedForm(*(single(number) for number in numbers)), _solver(network, settings))
     if method == "cmfgen":
         batch = rows.draw(settings.batch, jax.random.fold_in(start, 3))
-        return CmfgenStep(settings, solver), started(network, settings, batch), given
+        return CmfgenStep(settings), started(network, settings, batch), given
     state = optimiser(settings).init(network)  # pyright: ignore[reportArgumentType]
-    return MongeStep(settings, solver), Carry(network, state, None, None), given
+    return MongeStep(settings), Carry(network, state, None, None), given
 
 
 def _solver(network: ImageNetwork, settings: ImageSettings) -> RelativeConjugate:

@@ -69,12 +69,16 @@ class Given(NamedTuple):
       mean: of the source of the closed form, `[d]`.
       deviation: its standard deviations, `[d]`.
       root: of its covariance, `[d, d]` or `[d]`, for the chains.
+      solver: of ∇φ(x) = y for images y.
+      chains_solver: for chains on P_w.
     """
 
     data: Any
     mean: jax.Array
     deviation: jax.Array
     root: jax.Array
+    solver: Any
+    chains_solver: Any
 
 
 @dataclass(frozen=True)
@@ -82,17 +86,15 @@ class _Step:
     """One step: move the source, pull a batch of images back, compare; `gibbs` says whether the source is P_w."""
 
     settings: QuadraticsSettings
-    solver: Continuation
-    chains_solver: Continuation
     gibbs: bool
 
     def __call__(self, carry: Carry, given: Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
         key_data, key_source = step_keys(key)
         network, chains = _sharpened(cast("QuadraticMaxima", carry.network), self.settings), carry.chains
         y = draw_rows(given.data, self.settings.batch, key_data)
-        found = self.solver.solve(network, y, network.frame.pulled_back(y))
+        found = given.solver.solve(network, y, network.frame.pulled_back(y))
         if self.gibbs:
-            target = ConjugateTarget(network, self.chains_solver)
+            target = ConjugateTarget(network, given.chains_solver)
             chains = follow(target, chains, self.settings.moves, key=key_source, root=given.root)
             x = chains.position
         else:
@@ -290,7 +292,7 @@ def fit_quadratics(
     network, starts = initial(points, mean, variance, centre, root, settings, seed=_seed(key))
     frame = network.frame
     solver, chains_solver = (_solver(settings, spread) for spread in (frame.spread, frame.scale))
-    step = _Step(settings, solver, chains_solver, gibbs)
+    step = _Step(settings, gibbs)
     state = optimiser(settings).init(network)  # pyright: ignore[reportArgumentType]
     chains = None
     if gibbs:
@@ -298,7 +300,7 @@ def fit_quadratics(
         target = ConjugateTarget(network, chains_solver)
         chains = initial_state(target, single(first), step=FIRST_STEP * (TUNED / len(mean)) ** (1 / 3))
     rows = image_rows(stored, pixels, pixel_points, settings.batch)
-    given = Given(rows, single(centre), single(root), _root(starts, root))
+    given = Given(rows, single(centre), single(root), _root(starts, root), solver, chains_solver)
     carry, trace = train(
         *over_devices(step, Carry(network, state, chains, None), given, settings.batch),
         settings.steps,

@@ -22,7 +22,6 @@ from jax.typing import ArrayLike
 
 from conjugate_moments._matrices import gaussian_map, symmetric_power, times
 from conjugate_moments.conjugates.base import discrete_start
-from conjugate_moments.conjugates.relative import RelativeConjugate
 from conjugate_moments.fits._check import check_reach, check_samples, mean_and_cov
 from conjugate_moments.fits._devices import on_one_device, over_devices
 from conjugate_moments.fits._rows import draw_rows, step_keys
@@ -56,11 +55,13 @@ class Given(NamedTuple):
     Args:
       data: `[n, d]`, or `Rows` that are computed when they are drawn.
       gaussian: the factorisation of the data's Gaussian.
+      solver: of the conjugate.
       source: draws of the source measure, `[m, d]`, where one is given.
     """
 
     data: Any
     gaussian: ClosedForm
+    solver: Any
     source: jax.Array | None = None
 
 
@@ -69,7 +70,6 @@ class CmfgenStep:
     """One step of CMFGen: move the chains on the present P_w, map them, and compare with data."""
 
     settings: TrainingSettings
-    solver: RelativeConjugate
 
     def __call__(self, carry: Carry, given: Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
         """The next carry, and scalars for the trace."""
@@ -77,7 +77,7 @@ class CmfgenStep:
         y = draw_rows(given.data, self.settings.batch, key_data)
         gaussian = given.gaussian
         chains = follow(carry.network, carry.chains, self.settings.moves, key=key_moves, root=gaussian.root)
-        found, images = images_at(carry, chains.position, self.solver, gaussian)
+        found, images = images_at(carry, chains.position, given.solver, gaussian)
         network, state, loss = descend(self.settings, carry, danskin(y, found.point, found.converged))
         return Carry(network, state, chains, images), traced(loss, found, chains)
 
@@ -87,7 +87,6 @@ class MongeStep:
     """One step of the Monge map: the same with a source measure that stays as it is."""
 
     settings: TrainingSettings
-    solver: RelativeConjugate
 
     def __call__(self, carry: Carry, given: Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
         """The next carry, and scalars for the trace."""
@@ -98,7 +97,7 @@ class MongeStep:
         else:
             x = draw_rows(given.source, self.settings.batch, key_source)
         start = discrete_start(carry.network, x, y[:CANDIDATES], gaussian.image(x))
-        found = self.solver.solve(carry.network, x, start)
+        found = given.solver.solve(carry.network, x, start)
         network, state, loss = descend(self.settings, carry, danskin(y, found.point, found.converged))
         return Carry(network, state, None, None), traced(loss, found)
 
@@ -108,7 +107,6 @@ class _Moment:
     """One step of the moment measure: chains on P_u against ∇u* of centred data."""
 
     settings: TrainingSettings
-    solver: RelativeConjugate
 
     def __call__(self, carry: Carry, given: Given, key: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
         key_data, key_moves = jax.random.split(key)
@@ -117,7 +115,7 @@ class _Moment:
         chains = follow(carry.network, carry.chains, self.settings.moves, key=key_moves, root=gaussian.root)
         y = given.data[rows] - gaussian.mean
         start = discrete_start(carry.network, y, chains.position[:CANDIDATES], carry.images[rows])
-        found = self.solver.solve(carry.network, y, start)
+        found = given.solver.solve(carry.network, y, start)
         network, state, loss = descend(self.settings, carry, danskin(chains.position, found.point, found.converged))
         known = jnp.where(jnp.isfinite(found.residual)[:, None], found.point, carry.images[rows])
         return Carry(network, state, chains, carry.images.at[rows].set(known)), traced(loss, found, chains)
@@ -234,7 +232,6 @@ def _start(
         arguments = source_mean, source_cov
     root, matrix = symmetric_power(source_cov, 1 / 2), np.linalg.inv(curvature)
     gaussian = ClosedForm(*(single(part) for part in (mean, source_mean, root, matrix)))
-    given = Given(single(data), gaussian, None if source is None else single(source))
     network = InputConvexNetwork.near(
         *arguments,
         curvature=curvature,
@@ -246,16 +243,17 @@ def _start(
         slope=settings.slope,
         key=jax.random.fold_in(key, 0),
     )
-    solver = solver_for(network, settings)
+    drawn = None if source is None else single(source)
+    given = Given(single(data), gaussian, solver_for(network, settings), drawn)
     batch = given.data[jax.random.choice(jax.random.fold_in(key, 1), len(data), (settings.batch,))]
     if method == "cmfgen":
-        return _Start(CmfgenStep(settings, solver), started(network, settings, batch), given)
+        return _Start(CmfgenStep(settings), started(network, settings, batch), given)
     state = optimiser(settings).init(network)  # pyright: ignore[reportArgumentType]
     if method == "monge":
-        return _Start(MongeStep(settings, solver), Carry(network, state, None, None), given)
+        return _Start(MongeStep(settings), Carry(network, state, None, None), given)
     images = (given.data - gaussian.mean) @ gaussian.map
     chains = initial_state(network, (batch - gaussian.mean) @ gaussian.map, step=0.5)
-    return _Start(_Moment(settings, solver), Carry(network, state, chains, images), given)
+    return _Start(_Moment(settings), Carry(network, state, chains, images), given)
 
 
 def single(array: np.ndarray) -> jax.Array:

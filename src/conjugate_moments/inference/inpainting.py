@@ -59,7 +59,7 @@ class _Posterior:
     observed: Array
     noise: Array
     curvature: Array
-    solver: Conjugate | RelativeConjugate = field(metadata={"static": True})
+    solver: Conjugate | RelativeConjugate
     observe: Observe = field(metadata={"static": True})
 
 
@@ -146,7 +146,7 @@ def complete(
     Each chain makes `warmup` moves in which its image's step size adapts, then `moves` with it fixed, of which
     `draws`/`chains` are kept, evenly. Every conjugate starts from those before it on the trajectory; the gradient is by
     implicit differentiation, ∇²w*(x) = (∇²w(y))⁻¹. What the conjugate lacks enters the energy to second order only.
-    Compiled once for the same objects `solver` and `observe`.
+    Compiled once for the same object `observe`.
 
     Args:
       potential: w, whose conjugate maps.
