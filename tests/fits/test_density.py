@@ -172,6 +172,15 @@ def test_saved_fit_is_the_same(fit, tmp_path):
     np.testing.assert_array_equal(again.log_prob(y), fit.log_prob(y))
 
 
+def test_a_file_with_the_status_of_an_earlier_version_is_refused(fit, tmp_path):
+    fit.save(tmp_path / "fit.npz")
+    with np.load(tmp_path / "fit.npz") as stored:
+        arrays = dict(stored)
+    np.savez(tmp_path / "fit.npz", **{**arrays, "status": arrays["status"][:6]})
+    with pytest.raises(ValueError, match="another version of this package"):
+        load(tmp_path / "fit.npz")
+
+
 def test_interrupted_fit_is_resumed_bit_for_bit(monkeypatch, tmp_path):
     from conjugate_moments.fits import _training
 

@@ -58,7 +58,7 @@ def load(path: str | Path) -> FitResult:
         raise ValueError(other)
     try:
         more = kind._more_fields(arrays)
-    except KeyError:
+    except (KeyError, ValueError):  # fields that are not there, or of another length
         raise ValueError(other) from None
     network = jax.tree.unflatten(jax.tree.structure(skeleton), [jnp.asarray(arrays[name]) for name in wanted])
     trace = {name.removeprefix("trace_"): values for name, values in arrays.items() if name.startswith("trace_")}
