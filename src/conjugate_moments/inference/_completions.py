@@ -13,7 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from conjugate_moments.samplers.diagnostics import split_r_hat
+from conjugate_moments.samplers.diagnostics import worse_r_hat
 
 Observe = Callable[[Array], Array]
 
@@ -33,8 +33,8 @@ class Completions:
         population after the other.
       sources: x, `[s, n, d]`, with y = ∇w*(x) within the tolerance of the solver.
       acceptance: mean probability of acceptance, after the warm-up of chains.
-      r_hat: `[n]`, the largest split R̂ of the energy and of random projections of x and of y, over every move of the
-        chains, or over the particles of independent populations.
+      r_hat: `[n]`, the largest split R̂ of the energy and of random projections of x and of y, and of their distances
+        from the median, over every move of the chains, or over the particles of independent populations.
       unconverged: share of the moves after the warm-up on which a conjugate was not solved. They are rejected: every
         draw has a solved conjugate, but where this is not small, draws are of another law.
       converged: `[n]`, whether R̂ < `R_HAT_LIMIT` and an image's own such share is at most `UNSOLVED_LIMIT`.
@@ -60,8 +60,8 @@ def trusted(r_hat: NDArray[np.floating], solved: NDArray[np.floating]) -> NDArra
 
 
 def largest_r_hat(summaries: Array) -> NDArray[np.floating]:
-    """The largest split R̂ of each image's summaries `[m, n, chains, q]`: `[n]`."""
-    return np.asarray(jax.vmap(split_r_hat, in_axes=1)(summaries).max(axis=1))
+    """The largest `worse_r_hat` of each image's summaries `[m, n, chains, q]`: `[n]`."""
+    return np.asarray(jax.vmap(worse_r_hat, in_axes=1)(summaries).max(axis=1))
 
 
 def check_noise(noise: float) -> None:

@@ -88,6 +88,16 @@ def folded(draws: jax.Array) -> jax.Array:
     return jnp.abs(draws - jnp.median(draws, axis=(0, 1)))
 
 
+@jax.jit
+def worse_r_hat(draws: jax.Array) -> jax.Array:
+    """Split R̂ of each coordinate of draws `[m, n, d]`, or of the same `folded`: the larger one, `[d]`.
+
+    Raises:
+      ValueError: as `check_draws`.
+    """
+    return jnp.maximum(split_r_hat(draws), split_r_hat(folded(draws)))
+
+
 def _autocovariance(draws: jax.Array) -> jax.Array:
     """Biased autocovariances at lags 0, …, m - 1 averaged over chains, `[m, d]`, by FFT."""
     m = draws.shape[0]
@@ -137,8 +147,5 @@ def diagnose(draws: jax.Array, *, acceptance: jax.Array, step: jax.Array, moves:
     """
     check_draws(draws)
     count = jnp.asarray(draws.shape[0] * draws.shape[1])
-    both = jnp.concatenate([draws, folded(draws)], axis=2)
-    dim = draws.shape[2]
-    r_hat = jnp.max(split_r_hat(both).reshape(2, dim), axis=0)
-    ess = jnp.min(effective_sample_size(both).reshape(2, dim), axis=0)
-    return ChainDiagnostics(acceptance, step, r_hat, ess, count, jnp.asarray(moves))
+    ess = jnp.minimum(effective_sample_size(draws), effective_sample_size(folded(draws)))
+    return ChainDiagnostics(acceptance, step, worse_r_hat(draws), ess, count, jnp.asarray(moves))
