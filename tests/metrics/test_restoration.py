@@ -1,5 +1,7 @@
 """Completed images: the posterior of a Gaussian, baselines by name, refusals of what was not solved."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -68,8 +70,9 @@ def gaussian():
 
 
 def test_completions_are_draws_of_the_posterior(gaussian):
-    found = complete_images(gaussian, IMAGES, HALF, TRAIN, SETTINGS, key=KEY)
-    assert found.draws.shape == (400, 3, 16)
+    n = 1600
+    found = complete_images(gaussian, IMAGES, HALF, TRAIN, replace(SETTINGS, draws=n // 4), key=KEY)
+    assert found.draws.shape == (n, 3, 16)
     assert np.all(np.isfinite(found.draws))
     assert found.unconverged == 0
     assert found.mixed == 1
@@ -83,11 +86,11 @@ def test_completions_are_draws_of_the_posterior(gaussian):
     expected = mean + (IMAGES.reshape(3, -1)[:, HALF] - mean[HALF]) @ gain.T
     spread = np.sqrt(np.diag(cov - gain @ seen))
     # Draws are two moves of twenty leaps apart: taken as a quarter of as many independent ones.
-    assert np.all(np.abs(found.mean - expected)[:, ~HALF] < 5 * spread[~HALF] / np.sqrt(400 / 4))
+    assert np.all(np.abs(found.mean - expected)[:, ~HALF] < 5 * spread[~HALF] / np.sqrt(n / 4))
     # Standard error of a variance, over the three images, which share it.
     ratio = (found.draws.var(axis=0).mean(axis=0) / spread**2)[~HALF]
-    assert np.all(np.abs(ratio - 1) < 5 * np.sqrt(2 / (3 * 400 / 4)))
-    np.testing.assert_array_equal(found.draws[..., HALF], np.tile(IMAGES.reshape(3, -1)[:, HALF], (400, 1, 1)))
+    assert np.all(np.abs(ratio - 1) < 5 * np.sqrt(2 / (3 * n / 4)))
+    np.testing.assert_array_equal(found.draws[..., HALF], np.tile(IMAGES.reshape(3, -1)[:, HALF], (n, 1, 1)))
 
 
 def test_quadratics_complete_an_image_by_what_it_is_seen_to_be():
