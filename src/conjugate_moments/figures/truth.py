@@ -144,7 +144,7 @@ def _scale(axes: Sequence[Axes]) -> None:
     axes[0].set_ylim(low, high * (high / low) ** (room / (1 - room)))
     axes[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     if high / low < SHORT:
-        axes[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes[0].yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7) if high / low < 10 else (1, 2, 5)))
         axes[0].yaxis.set_minor_locator(NullLocator())
 
 
