@@ -62,6 +62,16 @@ def symmetric_power(matrix: Array, exponent: float) -> Array:
     return (vectors * (values * (work[0] / work[1])) ** (2 * exponent)) @ vectors.T
 
 
+def shrunk_root(points: Array, scale: Array) -> Array:
+    """Cholesky root of the covariance of points `[n, d]`, shrunk towards a multiple of diag(scale²), `[d, d]`.
+
+    For points that are few (Ledoit & Wolf 2004).
+    """
+    from sklearn.covariance import ledoit_wolf
+
+    return scale[:, None] * np.linalg.cholesky(ledoit_wolf(points / scale)[0])
+
+
 def gaussian_map(cov: Array, target: Array) -> Array:
     """The symmetric positive A with A cov A = target: the Monge map between centred Gaussians, `[d, d]`."""
     root, inverse = symmetric_power(cov, 1 / 2), symmetric_power(cov, -1 / 2)

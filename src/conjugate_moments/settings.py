@@ -49,7 +49,7 @@ class TrainingSettings(_Settings):
     The rate was chosen on products, with plain units in the place of maxima: one wide layer at a high rate reached a
     given error many times sooner than two narrow ones at a low rate. For smooth laws `smoothing` 0.25 and `slope` 2.5
     are better: with 0.5 a product in d = 8 had half the error of 0.25, and four separate modes in the plane five times
-    as much. The one with the higher held-out log-likelihood (`FitResult.log_prob`) was the better one each time. In
+    as much. On both, the one with the higher held-out log-likelihood (`FitResult.log_prob`) was the better one. In
     d = 32 the rate had to be lower, 0.03, and the batch larger.
 
     Args:

@@ -69,7 +69,7 @@ def test_a_fit_converges_and_says_so(fits, name):
 
 @pytest.mark.parametrize("name", ["cmfgen", "monge"])
 def test_one_program_fits_images_of_any_spread(fits, name):
-    """Units of the conjugate, which differ from set to set, are data: their spread here is a third of that before."""
+    """Units of the conjugate, which differ from set to set, are data; here images spread about a quarter as far."""
     compiled = _training._advance._cache_size()
     flat = fit_images(6 + TRAIN // 4, PIXELS, key=KEY, settings=QUICK, method=name)
     leaves = zip(*(jax.tree.leaves(fit.solver) for fit in (flat, fits[name])), strict=True)

@@ -55,7 +55,8 @@ class RelativeConjugate:
     """A solver whose tolerance and residuals are on ‖(∇w(y) − x)/unit‖_∞. A jax pytree: compiled once for all units.
 
     An absolute one would ask too little of a source of standard deviation 0.01, and of one of 100 more than float32
-    holds. Units are powers of two, so that dividing by them rounds nothing: with units of 1 the solver is as it was.
+    holds. Units are powers of two, so that dividing by them rounds nothing: Newton's method with units of 1 is as it
+    was.
 
     Args:
       solver: its tolerance has no unit any more.

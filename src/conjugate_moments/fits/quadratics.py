@@ -22,6 +22,7 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from conjugate_moments import _random
+from conjugate_moments._matrices import shrunk_root
 from conjugate_moments.conjugates.continuation import Continuation
 from conjugate_moments.conjugates.low_rank import LowRankNewton
 from conjugate_moments.conjugates.potential import ConjugateTarget
@@ -192,15 +193,12 @@ class QuadraticsFit(_OfPixels, FitResult):
         Its moments are those of a short run of the chains from where the training left them, the covariance shrunk
         towards that of the closed form (Ledoit & Wolf 2004). Its key is the same for every fit.
         """
-        from sklearn.covariance import ledoit_wolf
-
         target = self._target
         scale = np.asarray(target.potential.frame.scale, np.float64)
         state = initial_state(target, self.chains, step=FIRST_STEP)
         found = run(target, state, SHORT * THIN, key=_random.key_for(0, "source"), thin=THIN, root=self._root)
         points = np.concatenate([self.chains, np.asarray(found.draws, np.float64).reshape(-1, self.dim)])
-        cov, _ = ledoit_wolf(points / scale)
-        return Gaussian(points.mean(axis=0), scale[:, None] * np.linalg.cholesky(cov)), target
+        return Gaussian(points.mean(axis=0), shrunk_root(points, scale)), target
 
     @cached_property
     def _root(self) -> jax.Array:
