@@ -191,10 +191,36 @@ rule score_density:
         "../scripts/score_density.py"
 
 
+rule floor_images:
+    input:
+        images=image_files,
+        code=code("floor_images.py"),
+    output:
+        floors=out("metrics/images/{images}/floors.csv"),
+    log:
+        out("logs/floor_images/{images}.log"),
+    benchmark:
+        out("benchmarks/floor_images/{images}.tsv")
+    priority: FIRST
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        seeds=lambda wildcards: IMAGES[wildcards.images].seeds,
+        epsilon_share=CONFIG.images.epsilon_share,
+        fingerprint=images_digest("epsilon_share"),
+    script:
+        "../scripts/floor_images.py"
+
+
 rule score_images:
     input:
         fits=image_fits("model"),
         images=image_files,
+        floors=out("metrics/images/{images}/floors.csv"),
         code=code("score_images.py"),
     output:
         scores=out("metrics/images/{images}/{model}.csv"),

@@ -16,18 +16,18 @@ from conjugate_moments.metrics.generation import (
     held_out_nats,
     image_scores,
 )
-from conjugate_moments.metrics.images import generation_scores
-from conjugate_moments.metrics.records import over_fits, write_scores
+from conjugate_moments.metrics.images import COMPARED
+from conjugate_moments.metrics.records import over_fits, read_columns, write_scores
 from conjugate_moments.provenance import line, provenance
 
 SHOWN = 64  # images of the first seed that are kept for figures
 
 name, model, params = snakemake.wildcards.images, snakemake.wildcards.model, snakemake.params
 fits = snakemake.input.fits or [None] * len(params.seeds)
-found, floors, panel = [], [], {}
+found, panel = [], {}
 for seed, path, images in zip(params.seeds, fits, snakemake.input.images, strict=True):
     with np.load(images, allow_pickle=False) as stored:
-        train, real, other, levels = (stored[part] for part in ("train", "real", "other", "levels"))
+        train, real, levels = (stored[part] for part in ("train", "real", "levels"))
     options = {"levels": int(levels), "epsilon_share": params.epsilon_share, "seed": seed}
     options["key"] = key_for(seed, "directions", name)
     key, nats = key_for(seed, "generate", name, model), np.nan
@@ -38,13 +38,11 @@ for seed, path, images in zip(params.seeds, fits, snakemake.input.images, strict
         drawn = generate_images(fit, len(real), key=key)
         nats = held_out_nats(fit, real, key=key_for(seed, "dequantise", name))
     found.append({**image_scores(drawn, real, train, **options), "log_likelihood": nats})
-    floors.append(generation_scores(*(part.reshape(len(part), -1) for part in (other, real, train)), **options))
     if not panel:
         panel = {"images": drawn.images[:SHOWN], "sources": drawn.sources[:SHOWN], "known": drawn.known[:SHOWN]}
         panel |= {"paths": drawn.paths, "real": real[:SHOWN], "levels": levels}
 record = line(provenance(params.fingerprint, seeds=params.seeds))
-beside = {metric: [numbers[metric] for numbers in floors] for metric in floors[0]}
-options = {"largest_unconverged": LARGEST_UNCONVERGED}
-scores = over_fits(name, model, params.seeds, found, beside, **options)
+floors = dict(zip(COMPARED, read_columns(snakemake.input.floors, *COMPARED), strict=True))
+scores = over_fits(name, model, params.seeds, found, floors, largest_unconverged=LARGEST_UNCONVERGED)
 write_scores(snakemake.output.scores, scores, comment=record)
 write_arrays(snakemake.output.panel, {**panel, "provenance": record})
