@@ -23,6 +23,7 @@ from jax.typing import ArrayLike
 from conjugate_moments._matrices import gaussian_map, symmetric_power, times
 from conjugate_moments.conjugates.base import discrete_start
 from conjugate_moments.fits._check import check_reach, check_samples, mean_and_cov
+from conjugate_moments.fits._components import components
 from conjugate_moments.fits._devices import on_one_device, over_devices
 from conjugate_moments.fits._rows import draw_rows, step_keys
 from conjugate_moments.fits._steps import (
@@ -230,6 +231,9 @@ def _start(
     else:
         source_mean, source_cov, curvature = np.zeros(dim), symmetric_power(cov, -1), cov
         arguments = source_mean, source_cov
+    directions = components(data, key=jax.random.fold_in(key, 2))
+    if directions is not None and method == "moment":
+        directions = directions @ curvature  # the network's arguments are sent to data by that matrix
     root, matrix = symmetric_power(source_cov, 1 / 2), np.linalg.inv(curvature)
     gaussian = ClosedForm(*(single(part) for part in (mean, source_mean, root, matrix)))
     network = InputConvexNetwork.near(
@@ -241,6 +245,7 @@ def _start(
         smoothing=settings.smoothing,
         quadratic=settings.quadratic,
         slope=settings.slope,
+        directions=directions,
         key=jax.random.fold_in(key, 0),
     )
     drawn = None if source is None else single(source)

@@ -170,6 +170,7 @@ class InputConvexNetwork(Potential):
         smoothing: float = 0.1,
         quadratic: float = 0.7,
         slope: float = 1.5,
+        directions: ArrayLike | None = None,
         key: Array,
     ) -> InputConvexNetwork:
         """A network near a quadratic of the given matrix, over the Gaussian N(mean, cov) of its arguments.
@@ -184,6 +185,8 @@ class InputConvexNetwork(Potential):
           smoothing: β of the units.
           quadratic: share of the root of `curvature` kept in F.
           slope: standard deviation of A_1 t and of b_1.
+          directions: v, `[m, d]`, with ⟨v, y⟩ of variance 1: each unit of the first layer varies along one of them, the
+            first ones first; None for a random direction for each piece.
           key: of the random units.
 
         Raises:
@@ -209,11 +212,15 @@ class InputConvexNetwork(Potential):
         rows = [(widths[0], pieces), *((h,) for h in widths[1:])]
         shapes = [(*row, dim) for row in rows] + rows + [*above, (widths[-1],), (INITIAL_POINTS // 2, dim)]
         normals = _normals(shapes, dtype, key)
+        inputs = [slope / math.sqrt(dim) * _mirrored(A, -1) for A in normals[:layers]]
+        if directions is not None:
+            along = _along(directions, widths[0], dim) * scale
+            inputs[0] = slope * _mirrored(normals[0][..., :1], -1) * jnp.asarray(along, dtype)[:, None]
         network = cls(
             frame,
             factor=jnp.asarray(factor, dtype),
             linear=jnp.zeros(dim, dtype),
-            inputs=tuple(slope / math.sqrt(dim) * _mirrored(A, -1) for A in normals[:layers]),
+            inputs=tuple(inputs),
             biases=tuple(slope * _mirrored(b) for b in normals[layers : 2 * layers]),
             mixing=tuple(_mirrored(_mirrored(raw).T).T for raw in normals[2 * layers : -2]),
             output=_mirrored(normals[-2]),
@@ -359,6 +366,14 @@ def _balanced(
     network = replace(network, frame=replace(frame, gain=gain.astype(points.dtype)))
     missing = jnp.asarray(slope_mean, points.dtype) - gradients(network, points).mean(axis=0)
     return replace(network, linear=missing * frame.scale / frame.linear)
+
+
+def _along(directions: ArrayLike, width: int, dim: int) -> np.ndarray:
+    """The direction of each unit, `[width, d]`, the same for its mirror image."""
+    array = np.asarray(directions, np.float64)
+    if array.ndim != 2 or array.shape[1] != dim or not len(array) or not np.all(np.isfinite(array)):
+        raise ValueError(f"directions: expected finite numbers of shape [m, {dim}], found shape {list(array.shape)}")
+    return array[np.arange(width) % -(-width // 2) % len(array)]
 
 
 def check_settings(widths: Sequence[int], pieces: int, smoothing: float, quadratic: float, slope: float) -> None:
