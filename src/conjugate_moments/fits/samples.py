@@ -136,7 +136,8 @@ def fit_samples(
 
     Every row counts: each step draws its batch from all of them, with replacement, and moments are of all. Beside the
     data in float64 memory holds one float32 copy, and one image of each row for "moment": 4 bytes a number each. But
-    for "moment", batches are shared out among all devices that JAX sees, or as many as divide them equally.
+    for "moment", batches are shared out among all devices that JAX sees, or as many as divide them equally. From five
+    dimensions on the network starts with units along the independent components of the data, below in random ones.
 
     Args:
       data: independent draws of ρ, `[n, d]`, n at least ten times d: any real numbers, see `check_samples`. Columns may
