@@ -11,14 +11,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+FEW = 8  # pieces up to which a Hessian takes them in pairs; with 64 the compiler ran out of memory
+
 
 def covariance(weights: Array, s: Array, pieces: Array, smoothing: float) -> Array:
     """Σ_j weights_j Cov(pieces_j), `[d, d]`, each piece with its share of the maximum of s_j.
 
-    A covariance is the sum of π_p π_q (a_p − a_q)(a_p − a_q)ᵀ over pairs of pieces with shares π: nothing cancels, and
-    the matrices are the same at every point.
+    Of few pieces, a covariance is the sum of π_p π_q (a_p − a_q)(a_p − a_q)ᵀ over pairs with shares π: the matrices are
+    the same at every point. Of many, it is that of deviations from their mean. In neither does anything cancel.
     """
     shares = _shares(s, smoothing)
+    if len(pieces) > FEW:
+        gaps = (pieces - jnp.einsum("ph,phd->hd", shares, pieces)).reshape(-1, pieces.shape[-1])
+        return jnp.einsum("i,id,ie->de", (weights * shares).reshape(-1), gaps, gaps)
     pairs = list(itertools.combinations(range(len(pieces)), 2))
     weights = jnp.stack([weights * shares[p] * shares[q] for p, q in pairs])
     gaps = jnp.stack([pieces[p] - pieces[q] for p, q in pairs])
@@ -49,7 +54,10 @@ def times(pieces: Array, t: Array) -> Array:
 
 
 def _over_pieces(combine: Callable[[Array, Array], Array], s: Array) -> Array:
-    """All pieces of `[pieces, h]` combined: `[h]`."""
+    """All pieces of `[pieces, h]` combined, many in halves: `[h]`."""
+    while len(s) > 4:
+        half = len(s) // 2
+        s = jnp.concatenate([combine(s[:half], s[half : 2 * half]), s[2 * half :]])
     return reduce(combine, list(s))
 
 
