@@ -130,7 +130,7 @@ def test_records_mirror_the_file():
     assert entry.training["patches"] == ImageSettings.from_dict(PATCHES)
     assert entry.training["whole"].patch is None
     assert config.images.inpainting == Inpainting(
-        ("digits",), ("cmfgen_patches", "cmfgen_quadratics", "monge_quadratics"), ("half", "centre"), 2, 4, 4, 2, 8, 3.0
+        ("digits",), ("cmfgen_patches", "cmfgen_quadratics"), ("half", "centre"), 2, 4, 4, 2, 8, 3.0
     )
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.samples = 3  # pyright: ignore[reportAttributeAccessIssue]
@@ -679,7 +679,7 @@ FAULTS = {
     ),
     "model without its network": (
         changed((f"{DIGITS}.training.whole", DELETE)),
-        "images.sets.digits.models[3]: found cmfgen_whole, allowed: affine, or a method and a network that has "
+        "images.sets.digits.models[2]: found cmfgen_whole, allowed: affine, or a method and a network that has "
         "settings: patches, quadratics",
     ),
     "unknown model of images": (
@@ -720,7 +720,7 @@ FAULTS = {
     ),
     "completions by a model that is not fitted": (
         changed(("images.inpainting.models", ["cmfgen_patches", "monge_whole"])),
-        "images.inpainting.models[1]: found monge_whole for digits, allowed: cmfgen_patches, monge_patches, cmfgen_who",
+        "images.inpainting.models[1]: found monge_whole for digits, allowed: cmfgen_patches, cmfgen_whole, cmfgen_quadr",
     ),
     "completions by quadratics of images that are too large": (
         changed(
