@@ -720,7 +720,7 @@ FAULTS = {
     ),
     "completions by a model that is not fitted": (
         changed(("images.inpainting.models", ["cmfgen_patches", "monge_whole"])),
-        "images.inpainting.models[1]: found monge_whole for digits, allowed: cmfgen_patches, cmfgen_whole, cmfgen_quadr",
+        "images.inpainting.models[1]: found monge_whole for digits, allowed: cmfgen_patches, cmfgen_whole, cmfgen_",
     ),
     "completions by quadratics of images that are too large": (
         changed(
