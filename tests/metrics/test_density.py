@@ -70,7 +70,7 @@ class Fitted:
 
 
 def scores(fit, n=300, seen=True, trusted=True, case=CASE):
-    drawn = draw_fit(fit, case, draws_needed(case.modes, n), key=KEY)
+    drawn = draw_fit(fit, case, draws_needed(case, n), key=KEY)
     return fit_scores(drawn, case.modes, truth(n=n), n, SHARE, seen=seen, trusted=trusted)
 
 

@@ -23,7 +23,6 @@ from jax.typing import ArrayLike
 from conjugate_moments._matrices import gaussian_map, symmetric_power, times
 from conjugate_moments.conjugates.base import discrete_start
 from conjugate_moments.fits._check import check_reach, check_samples, mean_and_cov
-from conjugate_moments.fits._components import components
 from conjugate_moments.fits._devices import on_one_device, over_devices
 from conjugate_moments.fits._rows import draw_rows, step_keys
 from conjugate_moments.fits._steps import (
@@ -39,6 +38,7 @@ from conjugate_moments.fits._steps import (
     started,
     traced,
 )
+from conjugate_moments.fits._subspaces import independent_subspaces
 from conjugate_moments.fits._training import DivergedError, train
 from conjugate_moments.fits.kinds import ConjugateFit, MomentFit, MongeFit
 from conjugate_moments.fits.result import ANCHORS, FitResult
@@ -136,8 +136,8 @@ def fit_samples(
 
     Every row counts: each step draws its batch from all of them, with replacement, and moments are of all. Beside the
     data in float64 memory holds one float32 copy, and one image of each row for "moment": 4 bytes a number each. But
-    for "moment", batches are shared out among all devices that JAX sees, or as many as divide them equally. From five
-    dimensions on the network starts with units along the independent components of the data, below in random ones.
+    for "moment", batches are shared out among all devices that JAX sees, or as many as divide them equally. From three
+    dimensions on the network starts with units within the independent subspaces of the data.
 
     Args:
       data: independent draws of ρ, `[n, d]`, n at least ten times d: any real numbers, see `check_samples`. Columns may
@@ -232,9 +232,9 @@ def _start(
     else:
         source_mean, source_cov, curvature = np.zeros(dim), symmetric_power(cov, -1), cov
         arguments = source_mean, source_cov
-    directions = components(data, key=jax.random.fold_in(key, 2))
-    if directions is not None and method == "moment":
-        directions = directions @ curvature  # the network's arguments are sent to data by that matrix
+    subspaces = independent_subspaces(data, key=jax.random.fold_in(key, 2))
+    if subspaces is not None and method == "moment":
+        subspaces = [basis @ curvature for basis in subspaces]  # the matrix sends the network's arguments to data
     root, matrix = symmetric_power(source_cov, 1 / 2), np.linalg.inv(curvature)
     gaussian = ClosedForm(*(single(part) for part in (mean, source_mean, root, matrix)))
     network = InputConvexNetwork.near(
@@ -246,7 +246,7 @@ def _start(
         smoothing=settings.smoothing,
         quadratic=settings.quadratic,
         slope=settings.slope,
-        directions=directions,
+        subspaces=subspaces,
         key=jax.random.fold_in(key, 0),
     )
     drawn = None if source is None else single(source)

@@ -170,7 +170,7 @@ class InputConvexNetwork(Potential):
         smoothing: float = 0.1,
         quadratic: float = 0.7,
         slope: float = 1.5,
-        directions: ArrayLike | None = None,
+        subspaces: Sequence[ArrayLike] | None = None,
         key: Array,
     ) -> InputConvexNetwork:
         """A network near a quadratic of the given matrix, over the Gaussian N(mean, cov) of its arguments.
@@ -185,8 +185,8 @@ class InputConvexNetwork(Potential):
           smoothing: β of the units.
           quadratic: share of the root of `curvature` kept in F.
           slope: standard deviation of A_1 t and of b_1.
-          directions: v, `[m, d]`, with ⟨v, y⟩ of variance 1: each unit of the first layer varies along one of them, the
-            first ones first; None for a random direction for each piece.
+          subspaces: bases v, `[k, d]` each, with ⟨v, y⟩ of variance 1 and uncorrelated: each unit of the first layer
+            starts with pieces that vary within one of them, the first ones first; None for all dimensions.
           key: of the random units.
 
         Raises:
@@ -213,9 +213,9 @@ class InputConvexNetwork(Potential):
         shapes = [(*row, dim) for row in rows] + rows + [*above, (widths[-1],), (INITIAL_POINTS // 2, dim)]
         normals = _normals(shapes, dtype, key)
         inputs = [slope / math.sqrt(dim) * _mirrored(A, -1) for A in normals[:layers]]
-        if directions is not None:
-            along = _along(directions, widths[0], dim) * scale
-            inputs[0] = slope * _mirrored(normals[0][..., :1], -1) * jnp.asarray(along, dtype)[:, None]
+        if subspaces is not None:
+            bases = jnp.asarray(_within(subspaces, widths[0], dim) * scale, dtype)
+            inputs[0] = slope * _mirrored(normals[0][..., : bases.shape[1]] @ bases, -1)
         network = cls(
             frame,
             factor=jnp.asarray(factor, dtype),
@@ -368,12 +368,21 @@ def _balanced(
     return replace(network, linear=missing * frame.scale / frame.linear)
 
 
-def _along(directions: ArrayLike, width: int, dim: int) -> np.ndarray:
-    """The direction of each unit, `[width, d]`, the same for its mirror image."""
-    array = np.asarray(directions, np.float64)
-    if array.ndim != 2 or array.shape[1] != dim or not len(array) or not np.all(np.isfinite(array)):
-        raise ValueError(f"directions: expected finite numbers of shape [m, {dim}], found shape {list(array.shape)}")
-    return array[np.arange(width) % -(-width // 2) % len(array)]
+def _within(subspaces: Sequence[ArrayLike], width: int, dim: int) -> np.ndarray:
+    """A basis for each unit, the same for its mirror image, with rows of zeros up to the size of the largest.
+
+    Normal coefficients give combinations ⟨a, y⟩ of variance 1: `[width, k, d]`.
+    """
+    bases = [np.asarray(basis, np.float64) for basis in subspaces]
+    for i, basis in enumerate(bases):
+        if basis.ndim != 2 or basis.shape[1] != dim or not 0 < len(basis) <= dim or not np.all(np.isfinite(basis)):
+            shape = f"shape [k, {dim}] with k from 1 to {dim}"
+            raise ValueError(f"subspaces[{i}]: expected finite numbers of {shape}, found shape {list(basis.shape)}")
+    if not bases:
+        raise ValueError("subspaces: expected one or more, found none")
+    most = max(map(len, bases))
+    padded = [np.pad(basis / math.sqrt(len(basis)), ((0, most - len(basis)), (0, 0))) for basis in bases]
+    return np.stack(padded)[np.arange(width) % -(-width // 2) % len(padded)]
 
 
 def check_settings(widths: Sequence[int], pieces: int, smoothing: float, quadratic: float, slope: float) -> None:
