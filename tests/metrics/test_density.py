@@ -15,10 +15,12 @@ from conjugate_moments.measures.energies import anisotropic_moments, energy
 from conjugate_moments.metrics.density import (
     OF_DRAWS,
     OF_WEIGHTS,
+    FitDraws,
     RunScores,
     Truth,
     density_floors,
     draw_fit,
+    draws_for_log_z,
     draws_needed,
     failed_scores,
     fit_arrays,
@@ -70,8 +72,26 @@ class Fitted:
 
 
 def scores(fit, n=300, seen=True, trusted=True, case=CASE):
-    drawn = draw_fit(fit, case, draws_needed(case, n), key=KEY)
+    drawn = draw_fit(fit, case, draws_needed(case.modes, n), key=KEY)
     return fit_scores(drawn, case.modes, truth(n=n), n, SHARE, seen=seen, trusted=trusted)
+
+
+@pytest.mark.parametrize(
+    ("spread", "converged", "least", "most"),
+    [
+        (0.2, True, 0, 0),  # a standard error of 0.003 is small enough
+        # √((e^{σ²} - 1)/n) = 0.0083 for log-normal weights: as many as bring it to 0.005, within 15 % for the estimate.
+        (0.5, True, 0.85 * 2.84 * 4096, 1.15 * 2.84 * 4096),
+        (1.0, True, 32768, 32768),  # no more than that
+        (0.5, False, 0, 0),  # no draws to go by
+        (8.0, True, 0, 0),  # weights that are no estimates
+    ],
+)
+def test_fits_are_drawn_from_until_log_z_is_known(spread, converged, least, most):
+    weights = spread * _random.normal(KEY, (4096,))
+    weights[:5] = np.nan  # rows that did not converge
+    drawn = FitDraws(np.zeros((4096, 2)), np.zeros((4096, 2)), weights, converged)
+    assert least <= draws_for_log_z(drawn) <= most
 
 
 def test_exact_fit_scores_nothing_but_sampling_noise():

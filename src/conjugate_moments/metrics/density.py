@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.floating]
 
 WEIGHED = 4096  # draws of a fit, at least, by whose weights it is judged
-# As many in the plane, where draws are exact and cheap: weights with an effective sample size of 0.6 give log Z with a
-# standard error of 0.005, and not of 0.013.
-WEIGHED_IN_THE_PLANE = 32768
+LOG_Z_ERROR = 0.005  # standard error of log Z from which on a fit is judged by more draws
+MOST_WEIGHED = 32768
 OF_WEIGHTS = ("ess", "log_z_error")  # no estimates where the weights have collapsed
 OF_DRAWS = ("sinkhorn", "w2", "modes")
 NODES = 200  # of the grids that densities are drawn on, along each axis
@@ -100,10 +99,22 @@ def draw_fit(fit: Any, case: Energy, n: int, *, key: jax.Array) -> FitDraws:
     return FitDraws(source, images, weights, bool(converged))
 
 
-def draws_needed(case: Energy, n: int) -> int:
+def draws_needed(modes: Modes | None, n: int) -> int:
     """At least `n`, and enough for the weights and to tell which modes a fit has found."""
-    weighed = WEIGHED_IN_THE_PLANE if case.dim <= 2 else WEIGHED
-    return max(n, weighed, int(np.ceil(FEWEST_HITS / case.modes.masses.min())) if case.modes is not None else 0)
+    return max(n, WEIGHED, int(np.ceil(FEWEST_HITS / modes.masses.min())) if modes is not None else 0)
+
+
+def draws_for_log_z(drawn: FitDraws) -> int:
+    """How many draws would bring the standard error of log Z to `LOG_Z_ERROR`, `MOST_WEIGHED` at most.
+
+    0 where these do already, or are no draws to go by: such weights are refused, however many there are.
+    """
+    if not drawn.converged:
+        return 0
+    summary = summarise_weights(drawn.log_weights[drawn.known])
+    if summary.collapsed or summary.standard_error <= LOG_Z_ERROR:
+        return 0
+    return min(MOST_WEIGHED, int(np.ceil(len(drawn.source) * (summary.standard_error / LOG_Z_ERROR) ** 2)))
 
 
 def fit_scores(
@@ -302,13 +313,17 @@ def score_run(
       sampled: whether the file is one of draws.
       key: of the draws.
     """
+    import jax
+
     if sampled:
         return sample_scores(read_sample(path), case.modes, truth, epsilon_share, key=key), {}
     arrays = law_arrays(case, truth) if case.dim == 2 else {}
     fit = read_fit(path)
     if fit is None:
         return failed_scores(), arrays
-    drawn = draw_fit(fit, case, draws_needed(case, n), key=key)
+    drawn = draw_fit(fit, case, draws_needed(case.modes, n), key=key)
+    if more := draws_for_log_z(drawn):
+        drawn = draw_fit(fit, case, more, key=jax.random.fold_in(key, 1))
     arrays |= fit_arrays(fit, drawn, n) if case.dim == 2 else {}
     status = fit.status
     options = {"seen": status.seen, "trusted": status.converged}
