@@ -22,7 +22,7 @@ ROWS = 50_000  # data points looked at, at most
 ITERATIONS, TOLERANCE = 200, 1e-3  # any frame is a start: none has to be exact
 FREQUENCIES = (1.0, 2.0)  # of the waves by whose correlations dependence is seen, for a variance of 1
 # Standard errors of such a correlation, from which it is not chance: the largest of all those between 128 independent
-# components is expected at 5.
+# components was below 4.
 CHANCE = 8.0
 
 
