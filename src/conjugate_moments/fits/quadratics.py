@@ -43,7 +43,7 @@ from conjugate_moments.measures.images import Pixels
 from conjugate_moments.potentials.base import Potential, gradients
 from conjugate_moments.potentials.quadratic_maxima import TUNED, QuadraticFrame, QuadraticMaxima
 from conjugate_moments.samplers.chains import Schedule, run_schedule
-from conjugate_moments.samplers.mala import initial_state, run
+from conjugate_moments.samplers.mala import initial_state, run, warm_up
 from conjugate_moments.settings import QuadraticsSettings
 
 Array = NDArray[np.floating]
@@ -54,6 +54,9 @@ CHAINS, WARMUP = 64, 40  # of draws of P_w, and moves before the first: fewer th
 ACCEPTANCE = 0.7  # of moves of several leaps
 THINNED = 3  # moves between two draws: more leaps in one would cost no more, but came back to where they were, mirrored
 FIRST_STEP = 0.1  # of the chains, in the dimension `TUNED`
+# Moves of the chains before the training: P_w of the first maximum is not the Gaussian that they start from, and what
+# they have not reached misleads the first steps.
+SETTLING = 60
 SHORT, THIN = 8, 8  # draws of each chain, and moves between them, for the moments of P_w
 DENSE = 64  # dimension up to which chains are given a full root
 ENOUGH = 4  # points a dimension, that a full root is made of
@@ -173,7 +176,9 @@ class QuadraticsFit(_OfPixels, FitResult):
         drawn = run_schedule(target, state, schedule, -(-n // len(state.position)), key=key, root=self._root)
         found = drawn.diagnostics
         numbers = float(found.acceptance), float(jnp.max(found.r_hat)), float(jnp.min(found.ess)), int(found.draws)
-        points = np.asarray(drawn.draws).reshape(-1, self.dim)[-n:]
+        # Of few chains successive draws are much alike: those kept are as far apart as there are.
+        kept = np.rint(np.linspace(0, len(drawn.draws) - 1, -(-n // len(state.position)))).astype(int)
+        points = np.asarray(drawn.draws[kept]).reshape(-1, self.dim)[-n:]
         # A chain that was never solved anywhere has not left its start.
         solved = bool(jnp.all(jnp.isfinite(drawn.state.value)))
         return points, GibbsStatus("mala", bool(found.converged) and solved, *numbers)
@@ -292,13 +297,14 @@ def fit_quadratics(
     solver, chains_solver = (_solver(settings, spread) for spread in (frame.spread, frame.scale))
     step = _Step(settings, gibbs)
     state = optimiser(settings).init(network)  # pyright: ignore[reportArgumentType]
-    chains = None
+    chains, chains_root = None, _root(starts, root)
     if gibbs:
         first = centre + root * _random.normal(jax.random.fold_in(key, 3), (settings.batch, len(mean)))
         target = ConjugateTarget(network, chains_solver)
         chains = initial_state(target, single(first), step=FIRST_STEP * (TUNED / len(mean)) ** (1 / 3))
+        chains = warm_up(target, chains, SETTLING, key=jax.random.fold_in(key, 5), root=chains_root)
     rows = image_rows(stored, pixels, pixel_points, settings.batch)
-    given = Given(rows, single(centre), single(root), _root(starts, root), solver, chains_solver)
+    given = Given(rows, single(centre), single(root), chains_root, solver, chains_solver)
     carry, trace = train(
         *over_devices(step, Carry(network, state, chains, None), given, settings.batch),
         settings.steps,

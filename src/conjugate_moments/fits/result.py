@@ -45,6 +45,7 @@ Settings = TrainingSettings | PeerSettings | QuadraticsSettings
 
 ANCHORS = 512  # data points kept: chains and conjugate solves start from them and their images
 BATCH = 2048  # targets solved at once: memory does not grow with the number of points
+FORMAT = 2  # of saved fits: to be raised when their numbers change their meaning, which names and shapes do not show
 CURVATURES = 16  # points whose mean Hessian preconditions the stochastic log-determinants
 
 
@@ -298,6 +299,7 @@ class FitResult(ABC):
             "method": self.method,
             "settings": json.dumps(self.settings.to_dict()),
             "provenance": json.dumps(dict(provenance or {})),
+            "format": str(FORMAT),
         }
         trace = {f"trace_{name}": values for name, values in self.trace.items()}
         arrays = {"mean": self.mean, "cov": self.cov, "anchors": self.anchors, **self._more_arrays()}

@@ -14,7 +14,7 @@ from conjugate_moments.fits.density import DensityFit
 from conjugate_moments.fits.images import ImageFit, ImageMongeFit
 from conjugate_moments.fits.kinds import ConjugateFit, MomentFit, MongeFit
 from conjugate_moments.fits.quadratics import QuadraticsFit, QuadraticsMongeFit
-from conjugate_moments.fits.result import FitResult
+from conjugate_moments.fits.result import FORMAT, FitResult
 from conjugate_moments.fits.variational import AffineKLFit, ReverseKLFit
 from conjugate_moments.fits.w2dual import W2DualFit
 
@@ -49,6 +49,8 @@ def load(path: str | Path) -> FitResult:
         raise ValueError(f"path: {path} does not hold a trained fit")
     other = f"path: {path} holds a fit of another version of this package, allowed: one of this version"
     entry = json.loads(str(arrays["settings"]))
+    if str(arrays.get("format")) != str(FORMAT):
+        raise ValueError(other)
     if entry.keys() != {setting.name for setting in fields(kind.settings_type)}:
         raise ValueError(other)
     settings = kind.settings_type.from_dict(entry)
