@@ -27,6 +27,7 @@ from conjugate_moments.potentials._maxima import (
     unit_rise,
     unit_slope,
 )
+from conjugate_moments.potentials._start import check_settings, mirrored, normals, within
 from conjugate_moments.potentials.base import Potential, check_gaussian, common_dtype, gradients, hessians
 
 FLOOR = 1e-3  # of the Gaussian closed form's curvature: bounds the slope of ∇w* without binding a fit
@@ -211,23 +212,23 @@ class InputConvexNetwork(Potential):
         above = zip(widths[1:], widths[:-1], strict=True)
         rows = [(widths[0], pieces), *((h,) for h in widths[1:])]
         shapes = [(*row, dim) for row in rows] + rows + [*above, (widths[-1],), (INITIAL_POINTS // 2, dim)]
-        normals = _normals(shapes, dtype, key)
-        inputs = [slope / math.sqrt(dim) * _mirrored(A, -1) for A in normals[:layers]]
+        drawn = normals(shapes, dtype, key)
+        inputs = [slope / math.sqrt(dim) * mirrored(A, -1) for A in drawn[:layers]]
         if subspaces is not None:
-            bases = jnp.asarray(_within(subspaces, widths[0], dim) * scale, dtype)
-            inputs[0] = slope * _mirrored(normals[0][..., : bases.shape[1]] @ bases, -1)
+            bases = jnp.asarray(within(subspaces, widths[0], dim) * scale, dtype)
+            inputs[0] = slope * mirrored(drawn[0][..., : bases.shape[1]] @ bases, -1)
         network = cls(
             frame,
             factor=jnp.asarray(factor, dtype),
             linear=jnp.zeros(dim, dtype),
             inputs=tuple(inputs),
-            biases=tuple(slope * _mirrored(b) for b in normals[layers : 2 * layers]),
-            mixing=tuple(_mirrored(_mirrored(raw).T).T for raw in normals[2 * layers : -2]),
-            output=_mirrored(normals[-2]),
+            biases=tuple(slope * mirrored(b) for b in drawn[layers : 2 * layers]),
+            mixing=tuple(mirrored(mirrored(raw).T).T for raw in drawn[2 * layers : -2]),
+            output=mirrored(drawn[-2]),
             smoothing=float(smoothing),
         )
         # Antithetic, so that the quadratic part meets the mean exactly.
-        noise = jnp.concatenate([normals[-1], -normals[-1]])
+        noise = jnp.concatenate([drawn[-1], -drawn[-1]])
         offsets = noise @ jnp.asarray(symmetric_power(cov, 1 / 2), dtype)
         return _balanced(network, frame.centre + offsets, np.linalg.inv(curvature), slope_mean, 1 - quadratic**2)
 
@@ -335,24 +336,6 @@ class InputConvexNetwork(Potential):
         return total / frame.scale[:, None] / frame.scale
 
 
-def _normals(shapes: Sequence[tuple[int, ...]], dtype: jnp.dtype, key: Array) -> list[Array]:
-    """Independent standard normals of the given shapes, from one draw: each shape drawn would be compiled alone."""
-    ends = np.cumsum([math.prod(shape) for shape in shapes])
-    parts = jnp.split(jax.random.normal(key, (int(ends[-1]),), dtype), ends[:-1])
-    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
-
-
-def _mirrored(leaf: Array, sign: int = 1) -> Array:
-    """The first half of the rows in the place of the second too, times the sign.
-
-    So every unit starts with its mirror image: u is even about the mean of the data, with slope 0 there and on average
-    over a Gaussian. Where P_w is much narrower than ρ it lies at the one, and is to lie at the other: units at random
-    would send it off at once, and the fit after it.
-    """
-    half = leaf[: -(-len(leaf) // 2)]
-    return jnp.concatenate([half, sign * half])[: len(leaf)]
-
-
 def _balanced(
     network: InputConvexNetwork, points: Array, inverse: np.ndarray, slope_mean: np.ndarray, share: float
 ) -> InputConvexNetwork:
@@ -366,34 +349,3 @@ def _balanced(
     network = replace(network, frame=replace(frame, gain=gain.astype(points.dtype)))
     missing = jnp.asarray(slope_mean, points.dtype) - gradients(network, points).mean(axis=0)
     return replace(network, linear=missing * frame.scale / frame.linear)
-
-
-def _within(subspaces: Sequence[ArrayLike], width: int, dim: int) -> np.ndarray:
-    """A basis for each unit, the same for its mirror image, with rows of zeros up to the size of the largest.
-
-    Normal coefficients give combinations ⟨a, y⟩ of variance 1: `[width, k, d]`.
-    """
-    bases = [np.asarray(basis, np.float64) for basis in subspaces]
-    for i, basis in enumerate(bases):
-        if basis.ndim != 2 or basis.shape[1] != dim or not 0 < len(basis) <= dim or not np.all(np.isfinite(basis)):
-            shape = f"shape [k, {dim}] with k from 1 to {dim}"
-            raise ValueError(f"subspaces[{i}]: expected finite numbers of {shape}, found shape {list(basis.shape)}")
-    if not bases:
-        raise ValueError("subspaces: expected one or more, found none")
-    most = max(map(len, bases))
-    padded = [np.pad(basis / math.sqrt(len(basis)), ((0, most - len(basis)), (0, 0))) for basis in bases]
-    return np.stack(padded)[np.arange(width) % -(-width // 2) % len(padded)]
-
-
-def check_settings(widths: Sequence[int], pieces: int, smoothing: float, quadratic: float, slope: float) -> None:
-    """Refuse what no network can be built with."""
-    if not len(widths) or not all(isinstance(h, int) and h > 0 for h in widths):
-        raise ValueError(f"widths: expected one or more positive integers, found {list(widths)}")
-    if not (isinstance(pieces, int) and pieces > 1):
-        raise ValueError(f"pieces: expected an integer >= 2, found {pieces}")
-    if not 0 < smoothing < math.inf:
-        raise ValueError(f"smoothing: expected a finite number > 0, found {smoothing}")
-    if not 0.1 <= quadratic < 1:
-        raise ValueError(f"quadratic: expected a number in [0.1, 1), found {quadratic}")
-    if not 0 < slope < math.inf:
-        raise ValueError(f"slope: expected a finite number > 0, found {slope}")

@@ -15,8 +15,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from conjugate_moments._cosine import Shape, pixels
+from conjugate_moments.potentials._start import check_settings, mirrored
 from conjugate_moments.potentials.base import Potential, gradients
-from conjugate_moments.potentials.icnn import check_settings
 
 FLOOR = 1e-2  # of the Gaussian closed form's curvature: bounds the slope of ∇w*
 INITIAL_POINTS = 256  # Gaussian points over which the initial curvature is balanced, which needs no accuracy
@@ -208,12 +208,12 @@ def _whole(
     # Arguments have standard deviation `slope` over the data.
     unit = slope / float(np.linalg.norm(stiffness))
     return {
-        "maxima": _mirrored(unit * jax.random.normal(keys[0], (widths[0], pieces, dim)), -1),
-        "offsets": _mirrored(slope * jax.random.normal(keys[1], (widths[0], pieces))),
+        "maxima": mirrored(unit * jax.random.normal(keys[0], (widths[0], pieces, dim)), -1),
+        "offsets": mirrored(slope * jax.random.normal(keys[1], (widths[0], pieces))),
         "mixing": None,
         "skip": None,
         "biases": None,
-        "output": _mirrored(jax.random.normal(keys[2], (widths[0],))),
+        "output": mirrored(jax.random.normal(keys[2], (widths[0],))),
     }
 
 
@@ -242,22 +242,15 @@ def _patches(
     share = total * math.sqrt(patch * patch * c / dim)  # norm of a patch, on average over places
     filters = jax.random.normal(keys[0], (groups, pieces, patch, patch, c))
     return {
-        "maxima": slope / share * _mirrored(filters, -1),
-        "offsets": slope
-        * _mirrored(jax.random.normal(keys[1], (places, groups, pieces)).swapaxes(0, 1)).swapaxes(0, 1),
-        "mixing": _mirrored(_mirrored(jax.random.normal(keys[2], (groups, units, places))).swapaxes(0, 1))
+        "maxima": slope / share * mirrored(filters, -1),
+        "offsets": slope * mirrored(jax.random.normal(keys[1], (places, groups, pieces)).swapaxes(0, 1)).swapaxes(0, 1),
+        "mixing": mirrored(mirrored(jax.random.normal(keys[2], (groups, units, places))).swapaxes(0, 1))
         .transpose(0, 2, 1)
         .reshape(units, places * groups),
-        "skip": _mirrored(slope / total * jax.random.normal(keys[3], (units, dim)), -1),
-        "biases": slope * _mirrored(jax.random.normal(keys[4], (units,))) - slope,
-        "output": _mirrored(jax.random.normal(keys[5], (units,))),
+        "skip": mirrored(slope / total * jax.random.normal(keys[3], (units, dim)), -1),
+        "biases": slope * mirrored(jax.random.normal(keys[4], (units,))) - slope,
+        "output": mirrored(jax.random.normal(keys[5], (units,))),
     }
-
-
-def _mirrored(leaf: Array, sign: int = 1) -> Array:
-    """The first half of the rows in the place of the second too, times the sign: u is even about the mean at first."""
-    half = leaf[: -(-len(leaf) // 2)]
-    return jnp.concatenate([half, sign * half])[: len(leaf)]
 
 
 def _balanced(network: ImageNetwork, noise: Array, slope_mean: np.ndarray, least: float) -> ImageNetwork:
