@@ -1,11 +1,13 @@
 """Fits of networks to samples: closed forms, invariants, resumption, refusals."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from conjugate_moments import TrainingSettings, fit_gaussian, fit_samples, load
 from conjugate_moments._matrices import gaussian_map
+from conjugate_moments.fits.result import FORMAT
 from conjugate_moments.fits.samples import check_samples
 
 KEY = jax.random.key(0)
@@ -121,6 +123,20 @@ def test_checkpoint_of_another_fit_is_not_resumed(data, tmp_path):
     path = tmp_path / "fit.checkpoint.npz"
     _training._write(path, 20, (np.zeros(2),), "another")
     assert _training._read(path, (np.zeros(2),), "this") is None
+
+
+@pytest.mark.parametrize(("written", "ends_at"), [(FORMAT, 101.0), (FORMAT - 1, 21.0)])
+def test_checkpoint_of_another_format_is_not_resumed(written, ends_at, tmp_path):
+    from conjugate_moments.fits import _training
+
+    path, carry, trace = tmp_path / "fit.checkpoint.npz", jnp.zeros(1), {"loss": jnp.zeros(21)}
+    _training._write(path, 20, (carry + 100, trace), f"{written} this")
+
+    def step(carry, _, key):
+        return carry + 1, {"loss": carry[0]}
+
+    end, _ = _training.train(step, carry, None, 21, key=KEY, name="", checkpoint=path, fingerprint="this")
+    assert end == ends_at
 
 
 def test_monge_map_between_gaussians_is_the_closed_form(data):

@@ -16,6 +16,7 @@ import numpy as np
 from conjugate_moments._files import write_arrays
 from conjugate_moments.fits._devices import beside, placed_as
 from conjugate_moments.fits._rows import blocks, of_step
+from conjugate_moments.fits.result import FORMAT
 
 CHUNKS = 20  # stretches between two checkpoints; nothing leaves the device within one
 FEWEST_ACCEPTED = 0.02  # mean acceptance over a stretch below which chains stand still
@@ -65,7 +66,8 @@ def train(
       name: shown beside the progress bar.
       progress: whether to show one.
       checkpoint: file to resume from and to write after each stretch; removed at the end. None for none.
-      fingerprint: of everything that determines the fit; a checkpoint with another one is not resumed.
+      fingerprint: of everything that determines the fit; a checkpoint with another one, or of another `FORMAT`, is not
+        resumed.
 
     Returns:
       The last carry, and the trace: one array `[steps]` per scalar.
@@ -76,6 +78,7 @@ def train(
     """
     from tqdm import tqdm
 
+    fingerprint = f"{FORMAT} {fingerprint}"
     stretch = -(-steps // CHUNKS)
     _, _, some = next(blocks(data, 0, 1, stretch, key=key))
     shapes = jax.eval_shape(partial(_run, step), carry, some, 0, key)[1]

@@ -176,8 +176,8 @@ class QuadraticsFit(_OfPixels, FitResult):
         drawn = run_schedule(target, state, schedule, -(-n // len(state.position)), key=key, root=self._root)
         found = drawn.diagnostics
         numbers = float(found.acceptance), float(jnp.max(found.r_hat)), float(jnp.min(found.ess)), int(found.draws)
-        # Of few chains successive draws are much alike: those kept are as far apart as there are.
-        kept = np.rint(np.linspace(0, len(drawn.draws) - 1, -(-n // len(state.position)))).astype(int)
+        # Of few chains successive draws are much alike: those kept, the last among them, are far apart.
+        kept = np.rint(np.linspace(len(drawn.draws) - 1, 0, -(-n // len(state.position)))).astype(int)[::-1]
         points = np.asarray(drawn.draws[kept]).reshape(-1, self.dim)[-n:]
         # A chain that was never solved anywhere has not left its start.
         solved = bool(jnp.all(jnp.isfinite(drawn.state.value)))

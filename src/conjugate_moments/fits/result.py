@@ -45,7 +45,8 @@ Settings = TrainingSettings | PeerSettings | QuadraticsSettings
 
 ANCHORS = 512  # data points kept: chains and conjugate solves start from them and their images
 BATCH = 2048  # targets solved at once: memory does not grow with the number of points
-FORMAT = 2  # of saved fits: to be raised when their numbers change their meaning, which names and shapes do not show
+# Of saved fits and checkpoints: to be raised when numbers change their meaning, which names and shapes do not show.
+FORMAT = 2
 CURVATURES = 16  # points whose mean Hessian preconditions the stochastic log-determinants
 
 
