@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from conjugate_moments.fits._training import CHUNKS, train
+from conjugate_moments.fits.result import FORMAT
 
 ROOT = Path(__file__).parents[2]
 STEPS, SIDE = 400, 4
@@ -181,7 +182,7 @@ def valid(tmp_path, **changed):
     """The bytes of a checkpoint after two steps, as `train` leaves it when it is interrupted, with changes."""
     path = tmp_path / "valid.npz"
     arrays = {"leaf0": np.full(3, 7, np.float32), "leaf1": np.zeros(2 * CHUNKS, np.float32), "done": 2}
-    np.savez(path, **{**arrays, "fingerprint": "1", **changed})
+    np.savez(path, **{**arrays, "fingerprint": f"{FORMAT} 1", **changed})
     return path.read_bytes()
 
 
