@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from conjugate_moments.conjugates.newton import Newton
 from conjugate_moments.conjugates.potential import ConjugateTarget
@@ -73,6 +74,26 @@ def test_where_one_quadratic_is_largest_the_map_is_that_of_its_gaussian():
     matrix = jnp.diag(jnp.exp(network.frame.curvature * network.log_curvature[k])) + L.T @ L
     expected = frame.image + (matrix @ t[0] + frame.slope * network.slopes[k]) / frame.scale
     np.testing.assert_allclose(network.gradient(far[0]), expected, rtol=1e-4)
+
+
+def test_shares_do_not_feel_the_rounding_of_the_common_curvature():
+    """In d = 784 that is most of each quadratic: ½‖t‖² ≈ 392, whose rounding was a hundredth of β."""
+    rng, dim, components, beta = np.random.default_rng(0), 784, 64, 0.05
+    one = np.ones(dim, np.float32)
+    frame = QuadraticFrame(0 * one, one, 0 * one, one, distance=jnp.asarray(10.0), smoothing=jnp.asarray(beta / 10))
+    a, logs, t = rng.normal(size=(components, dim)), 0.1 * rng.normal(size=(components, dim)), rng.normal(size=dim)
+    # All parts count at t, as they do where chains are: between them.
+    b = beta * rng.normal(size=components) - a @ t - np.exp(logs) @ t**2 / 2
+    leaves = a / frame.slope, b / frame.offset, np.zeros((components, 1, dim)), logs / frame.curvature
+    network = QuadraticMaxima(frame, *(jnp.asarray(leaf, jnp.float32) for leaf in leaves))
+    points = jnp.tile(jnp.asarray(t, jnp.float32), (32, 1))
+    found = np.exp(jax.vmap(network.gradient_and_log_shares)(points)[1])
+    # The same leaves and point, as rounded, with nothing rounded after.
+    a, b, logs = (np.asarray(leaf, np.float64) for leaf in (network.slopes, network.offsets, network.log_curvature))
+    t = np.asarray(t, np.float32).astype(np.float64)
+    a, b, curvature = float(frame.slope) * a, float(frame.offset) * b, np.exp(frame.curvature * logs)
+    expected = softmax((a @ t + curvature @ t**2 / 2 + b) / beta)
+    assert np.abs(found / expected - 1).max() < 2e-3  # 4e-3 with the common curvature
 
 
 def test_the_frame_is_not_trained():
