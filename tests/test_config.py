@@ -98,6 +98,22 @@ def test_nine_laid_over_the_default_changes_only_the_planar_study():
     assert merged["learning"]["truth"] == default["learning"]["truth"]
 
 
+def test_glyphs_laid_over_the_default_change_only_themselves():
+    from snakemake.utils import update_config
+
+    default = yaml.safe_load(FILES["config"].read_text(encoding="utf-8"))
+    merged = copy.deepcopy(default)
+    update_config(merged, yaml.safe_load((ROOT / "config/glyphs.yaml").read_text(encoding="utf-8")))
+    entry = validate(merged, schema=SCHEMA, root=ROOT).images.sets["glyphs"]
+    before = validate(default, schema=SCHEMA, root=ROOT).images.sets["glyphs"]
+    assert entry.quadratics.steps > before.quadratics.steps
+    assert {key for key in default if merged[key] != default[key]} == {"output", "images"}
+    for key in ("epsilon_share", "inpainting"):
+        assert merged["images"][key] == default["images"][key]
+    changed = {name for name, value in merged["images"]["sets"].items() if value != default["images"]["sets"][name]}
+    assert changed == {"glyphs"}
+
+
 def test_schema_is_a_valid_schema():
     from jsonschema import Draft202012Validator
 

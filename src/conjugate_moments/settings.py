@@ -126,8 +126,9 @@ class QuadraticsSettings(_Settings):
       components: quadratics in the maximum, the parts that a law is seen as.
       rank: directions in which each has a curvature of its own, beside those of coordinates.
       smoothing: β at the end, as a share of the distance between slopes; five times as much at the start.
-      moves: of each Langevin chain between two steps.
-      leaps: gradients of one move of a chain, of which there are three between two draws of P_w from the fit.
+      moves: of each chain between two steps.
+      leaps: gradients of one move of a chain, on average. Longer moves come back mirrored: from 10 on, in d = 784.
+      thin: moves between two draws of P_w from the fit.
       tolerance: on ‖∇φ(x) − y‖_∞ of the conjugate, each coordinate in standard deviations of the law.
       conjugate_steps: of the conjugate solver, at most.
       noise: standard deviation of the dequantisation, in levels of a pixel.
@@ -142,8 +143,9 @@ class QuadraticsSettings(_Settings):
     components: int = 128
     rank: int = 4
     smoothing: float = 5e-3
-    moves: int = 2
+    moves: int = 1
     leaps: int = 3
+    thin: int = 3
     tolerance: float = 1e-3
     conjugate_steps: int = 100
     noise: float = 0.15
@@ -151,7 +153,7 @@ class QuadraticsSettings(_Settings):
     def __post_init__(self) -> None:
         """Validate every setting."""
         self._check(
-            ("steps", "batch", "components", "rank", "moves", "leaps", "conjugate_steps"),
+            ("steps", "batch", "components", "rank", "moves", "leaps", "thin", "conjugate_steps"),
             ("learning_rate", "smoothing", "tolerance", "noise"),
         )
 

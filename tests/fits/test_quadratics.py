@@ -206,7 +206,7 @@ def test_unknown_method_is_refused():
         fit_quadratics(TRAIN, PIXELS, key=KEY, settings=QUICK, method="moment")
 
 
-@pytest.mark.parametrize("name", ["steps", "components", "rank", "leaps", "smoothing", "noise"])
+@pytest.mark.parametrize("name", ["steps", "components", "rank", "leaps", "thin", "smoothing", "noise"])
 def test_settings_out_of_range_are_refused(name):
     with pytest.raises(ValueError, match=f"{name}: found 0"):
         QuadraticsSettings(**{name: 0})

@@ -83,7 +83,7 @@ def test_shares_do_not_feel_the_rounding_of_the_common_curvature():
     frame = QuadraticFrame(0 * one, one, 0 * one, one, distance=jnp.asarray(10.0), smoothing=jnp.asarray(beta / 10))
     a, logs, t = rng.normal(size=(components, dim)), 0.1 * rng.normal(size=(components, dim)), rng.normal(size=dim)
     # All parts count at t, as they do where chains are: between them.
-    b = beta * rng.normal(size=components) - a @ t - np.exp(logs) @ t**2 / 2
+    b = beta * rng.normal(size=components) - a @ t - (np.exp(logs) - np.exp(logs).mean(axis=0)) @ t**2 / 2
     leaves = a / frame.slope, b / frame.offset, np.zeros((components, 1, dim)), logs / frame.curvature
     network = QuadraticMaxima(frame, *(jnp.asarray(leaf, jnp.float32) for leaf in leaves))
     points = jnp.tile(jnp.asarray(t, jnp.float32), (32, 1))
@@ -93,7 +93,7 @@ def test_shares_do_not_feel_the_rounding_of_the_common_curvature():
     t = np.asarray(t, np.float32).astype(np.float64)
     a, b, curvature = float(frame.slope) * a, float(frame.offset) * b, np.exp(frame.curvature * logs)
     expected = softmax((a @ t + curvature @ t**2 / 2 + b) / beta)
-    assert np.abs(found / expected - 1).max() < 2e-3  # 4e-3 with the common curvature
+    assert np.abs(found / expected - 1).max() < 3e-4  # 5e-3 with the common curvature, 4e-4 with sums in one go
 
 
 def test_the_frame_is_not_trained():

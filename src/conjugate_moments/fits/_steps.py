@@ -18,7 +18,7 @@ from conjugate_moments.potentials.icnn import InputConvexNetwork
 from conjugate_moments.potentials.image_network import ImageNetwork
 from conjugate_moments.potentials.quadratic_maxima import QuadraticMaxima
 from conjugate_moments.samplers._target import Target
-from conjugate_moments.samplers.mala import MalaState, initial_state, mala_step, refresh
+from conjugate_moments.samplers.mala import TARGET_ACCEPTANCE, MalaState, initial_state, mala_step, refresh
 from conjugate_moments.settings import QuadraticsSettings, TrainingSettings
 
 CANDIDATES = 512  # points that a conjugate may start from, which bounds their product with a batch
@@ -60,8 +60,10 @@ class Carry(NamedTuple):
 def optimiser(settings: TrainingSettings | QuadraticsSettings) -> optax.GradientTransformation:
     """Adam at a rate that decays to 0 along a cosine."""
     schedule = optax.cosine_decay_schedule(settings.learning_rate, settings.steps)
+    # Of many parts each sees few points of a batch: what their gradients are like takes longer to know.
+    b2 = 0.99 if isinstance(settings, QuadraticsSettings) else 0.9
     # Gradients are as large as w, σ^{4/3} at standard deviation σ: Adam's own eps would stop small ones.
-    return optax.adam(schedule, b1=0.5, b2=0.9, eps=1e-20)
+    return optax.adam(schedule, b1=0.5, b2=b2, eps=1e-20)
 
 
 def descend(
@@ -81,11 +83,21 @@ def danskin(up: jax.Array, down: jax.Array, used: jax.Array) -> Loss:
     return lambda network: jnp.mean(values(network, up)) - jnp.sum(share * values(network, down))
 
 
-def follow(network: Target, chains: MalaState, moves: int, *, key: jax.Array, root: jax.Array) -> MalaState:
+def follow(
+    network: Target,
+    chains: MalaState,
+    moves: int,
+    *,
+    key: jax.Array,
+    root: jax.Array,
+    target: float = TARGET_ACCEPTANCE,
+    leaps: int = 1,
+) -> MalaState:
     """Chains on the Gibbs measure of the network as it is now, after some moves."""
     chains = refresh(network, chains)
     for move in range(moves):
-        chains, _ = mala_step(network, chains, key=jax.random.fold_in(key, move), gain=GAIN, root=root)
+        now = jax.random.fold_in(key, move)
+        chains, _ = mala_step(network, chains, key=now, gain=GAIN, target=target, root=root, leaps=leaps)
     return chains
 
 

@@ -50,11 +50,10 @@ Array = NDArray[np.floating]
 
 SHARPENED = 0.7  # share of the steps over which the smoothing falls, by `SHARPER`
 UNKNOWN = "log_prob: found a potential known by its conjugate only, allowed: fits of the potential itself"
-CHAINS, WARMUP = 64, 40  # of draws of P_w, and moves before the first: fewer than elsewhere, as each is dear
+CHAINS, WARMUP = 64, 20  # of draws of P_w, and moves before the first: fewer than elsewhere, as each is dear
 ACCEPTANCE = 0.7  # of moves of several leaps
-THINNED = 3  # moves between two draws: more leaps in one would cost no more, but came back to where they were, mirrored
 FIRST_STEP = 0.1  # of the chains, in the dimension `TUNED`
-# Moves of the chains before the training: P_w of the first maximum is not the Gaussian that they start from, and what
+# Leaps of the chains before the training: P_w of the first maximum is not the Gaussian that they start from, and what
 # they have not reached misleads the first steps.
 SETTLING = 60
 SHORT, THIN = 8, 8  # draws of each chain, and moves between them, for the moments of P_w
@@ -99,7 +98,8 @@ class _Step:
         found = given.solver.solve(network, y, network.frame.pulled_back(y))
         if self.gibbs:
             target = ConjugateTarget(network, given.chains_solver)
-            chains = follow(target, chains, self.settings.moves, key=key_source, root=given.root)
+            moves, leaps = self.settings.moves, self.settings.leaps
+            chains = follow(target, chains, moves, key=key_source, root=given.root, target=ACCEPTANCE, leaps=leaps)
             x = chains.position
         else:
             x = given.mean + given.deviation * jax.random.normal(key_source, y.shape)
@@ -172,7 +172,7 @@ class QuadraticsFit(_OfPixels, FitResult):
         settings, target = cast("QuadraticsSettings", self.settings), self._target
         # Without a guess the conjugate may not be solved where a chain starts; its first solved proposal is then taken.
         state = initial_state(target, self.chains[:CHAINS], step=FIRST_STEP)
-        schedule = Schedule(settings.leaps, ACCEPTANCE, WARMUP, THINNED)
+        schedule = Schedule(settings.leaps, ACCEPTANCE, WARMUP, settings.thin)
         drawn = run_schedule(target, state, schedule, -(-n // len(state.position)), key=key, root=self._root)
         found = drawn.diagnostics
         numbers = float(found.acceptance), float(jnp.max(found.r_hat)), float(jnp.min(found.ess)), int(found.draws)
@@ -302,7 +302,8 @@ def fit_quadratics(
         first = centre + root * _random.normal(jax.random.fold_in(key, 3), (settings.batch, len(mean)))
         target = ConjugateTarget(network, chains_solver)
         chains = initial_state(target, single(first), step=FIRST_STEP * (TUNED / len(mean)) ** (1 / 3))
-        chains = warm_up(target, chains, SETTLING, key=jax.random.fold_in(key, 5), root=chains_root)
+        moves, leaps, now = -(-SETTLING // settings.leaps), settings.leaps, jax.random.fold_in(key, 5)
+        chains = warm_up(target, chains, moves, key=now, target=ACCEPTANCE, root=chains_root, leaps=leaps)
     rows = image_rows(stored, pixels, pixel_points, settings.batch)
     given = Given(rows, single(centre), single(root), chains_root, solver, chains_solver)
     carry, trace = train(
