@@ -265,8 +265,9 @@ def fit_quadratics(
 ) -> QuadraticsFit | QuadraticsMongeFit:
     """Fit the conjugate of a convex potential to images, as a smooth maximum of quadratics.
 
-    It starts from as many clusters of the images (k-means), each seen as a Gaussian. Images that are mapped from a file
-    stay there, and batches are shared out among devices, as by `fit_images`.
+    It starts from as many clusters of the images (k-means), each seen as a Gaussian, and from chains that have settled
+    on the Gibbs measure of these. Images that are mapped from a file stay there, and batches are shared out among
+    devices, as by `fit_images`.
 
     Args:
       images: integers `[n, h, w, c]`, from 0 to the levels of `pixels`, more than there are components.
