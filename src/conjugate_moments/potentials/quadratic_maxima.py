@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import jax
@@ -16,6 +15,7 @@ from conjugate_moments.potentials.base import LowRankPotential
 # data had 3. From moves of chains on glyphs (d = 784) slopes of 20 parts left rows unsolved after 100 steps, of 24 they
 # took 64 at most, of 32 only 22; shapes of 8 took as many steps as of 32.
 LEADING, SHAPED = 32, 8
+BLOCK = 128  # terms of a sum that are rounded one after another
 TUNED = 64  # dimension of digits, in which the units were chosen
 
 
@@ -185,10 +185,8 @@ class QuadraticMaxima(LowRankPotential):
 
 def _dot(rows: Array, vector: Array) -> Array:
     """Products `[…]` of rows `[…, d]` with a vector `[d]`, by sums over blocks, whose rounding is smaller."""
-    dim = len(vector)
-    size = next(size for size in range(math.isqrt(dim), 0, -1) if dim % size == 0)
-    parts = jnp.einsum("...bi,bi->...b", rows.reshape(*rows.shape[:-1], -1, size), vector.reshape(-1, size))
-    return jnp.sum(parts, axis=-1)
+    bounds = range(0, len(vector), BLOCK)
+    return sum((rows[..., i : i + BLOCK] @ vector[i : i + BLOCK] for i in bounds), jnp.zeros(rows.shape[:-1], rows.dtype))
 
 
 def _fixed(frame: QuadraticFrame) -> QuadraticFrame:
