@@ -185,8 +185,8 @@ class QuadraticMaxima(LowRankPotential):
 
 def _dot(rows: Array, vector: Array) -> Array:
     """Products `[…]` of rows `[…, d]` with a vector `[d]`, by sums over blocks, whose rounding is smaller."""
-    bounds = range(0, len(vector), BLOCK)
-    return sum((rows[..., i : i + BLOCK] @ vector[i : i + BLOCK] for i in bounds), jnp.zeros(rows.shape[:-1], rows.dtype))
+    blocks, none = range(0, len(vector), BLOCK), jnp.zeros(rows.shape[:-1], rows.dtype)
+    return sum((rows[..., i : i + BLOCK] @ vector[i : i + BLOCK] for i in blocks), none)
 
 
 def _fixed(frame: QuadraticFrame) -> QuadraticFrame:
