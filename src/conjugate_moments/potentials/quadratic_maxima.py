@@ -15,7 +15,7 @@ from conjugate_moments.potentials.base import LowRankPotential
 # data had 3. From moves of chains on glyphs (d = 784) slopes of 20 parts left rows unsolved after 100 steps, of 24 they
 # took 64 at most, of 32 only 22; shapes of 8 took as many steps as of 32.
 LEADING, SHAPED = 32, 8
-BLOCK = 128  # terms of a sum that are rounded one after another
+BLOCK = 256  # terms of a sum that are rounded one after another
 TUNED = 64  # dimension of digits, in which the units were chosen
 
 
