@@ -127,7 +127,7 @@ class QuadraticsSettings(_Settings):
       rank: directions in which each has a curvature of its own, beside those of coordinates.
       smoothing: β at the end, as a share of the distance between slopes; five times as much at the start.
       moves: of each chain between two steps.
-      leaps: gradients of one move of a chain, on average. In d = 784 moves of 10 came back mirrored.
+      leaps: gradients of one move of a chain, on average. Moves that are too long come back mirrored.
       thin: moves between two draws of P_w from the fit.
       tolerance: on ‖∇φ(x) − y‖_∞ of the conjugate, each coordinate in standard deviations of the law.
       conjugate_steps: of the conjugate solver, at most.
